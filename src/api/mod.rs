@@ -1,0 +1,22 @@
+//! The edge: HTTP, SSE and WebSocket. actix lives here and nowhere below.
+//!
+//! `routes` is the whole URL table, `v1` has one file per resource, `stream` knows the wire formats
+//! of turns. Every failure leaves as a [`problem::Problem`].
+
+mod body;
+mod health;
+mod observe;
+mod openapi;
+mod page;
+mod principal;
+pub mod problem;
+mod routes;
+mod state;
+mod stream;
+mod v1;
+
+pub use openapi::document;
+pub use routes::{PUBLIC, configure, table};
+pub use state::{State, StateParts};
+
+pub(crate) use observe::observe;

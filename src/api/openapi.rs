@@ -1,0 +1,54 @@
+//! The API's description, generated from the handlers, and a page to read it.
+
+use super::problem::Problem;
+use super::v1::{assistants, auth, chat, conversations, files, server, turns, upload, usage};
+use super::{health, stream};
+use actix_web::{HttpResponse, get};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_swagger_ui::SwaggerUi;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "docent",
+        description = "Chat that answers from a tenant's own documents. Errors are RFC 9457 problem \
+            documents with a stable `code`. The WebSocket is described in docs/websocket.md."
+    ),
+    paths(
+        health::healthz, health::readyz, health::metrics, server::server,
+        auth::request_code, auth::verify_code, auth::refresh, auth::logout, auth::me, auth::ws_tickets,
+        assistants::list,
+        upload::upload, files::list, files::get, files::events, files::content, files::page, files::remove,
+        chat::stream, chat::send, turns::stream, turns::stop, stream::websocket::ws_chat,
+        conversations::list, conversations::get, conversations::rename, conversations::remove,
+        conversations::messages, usage::quota, usage::usage,
+    ),
+    components(schemas(Problem)),
+    modifiers(&Bearer)
+)]
+struct Api;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        api.components.get_or_insert_default().add_security_scheme("bearer", scheme);
+    }
+}
+
+/// The description.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    Api::openapi()
+}
+
+#[get("/openapi.json")]
+pub(super) async fn json() -> HttpResponse {
+    HttpResponse::Ok().json(document())
+}
+
+pub(super) fn docs() -> SwaggerUi {
+    SwaggerUi::new("/docs/{_:.*}").config(utoipa_swagger_ui::Config::from("/openapi.json"))
+}

@@ -1,0 +1,54 @@
+//! Who a request is from: the bearer token, and a tenant header that may only agree with it.
+
+use super::problem::{Code, Problem};
+use super::state::State;
+use crate::types::Ctx;
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::{FromRequest, HttpRequest, web};
+use std::future::Future;
+use std::pin::Pin;
+
+/// The verified caller. A handler that takes this is closed to everybody else.
+pub(super) struct Principal(pub(super) Ctx);
+
+impl FromRequest for Principal {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let state = request.app_data::<web::Data<State>>().cloned();
+            let state = state.ok_or_else(|| Problem::new(Code::Internal, "No state."))?;
+            let token = bearer(&request).ok_or_else(|| {
+                Problem::new(
+                    Code::Unauthenticated,
+                    "This needs `Authorization: Bearer <access token>`.",
+                )
+            })?;
+            let ctx = state.sessions.authenticate(&token)?;
+            if let Some(name) = tenant_header(&request)
+                && !state.directory.names(&name, ctx.tenant).await?
+            {
+                return Err(Problem::new(
+                    Code::TenantMismatch,
+                    "X-Tenant-ID names another tenant than the one you are logged in to.",
+                ));
+            }
+            Ok(Self(ctx))
+        })
+    }
+}
+
+fn bearer(request: &HttpRequest) -> Option<String> {
+    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+}
+
+/// `X-Tenant-ID`, where it is sent.
+pub(super) fn tenant_header(request: &HttpRequest) -> Option<String> {
+    let value = request.headers().get("x-tenant-id")?.to_str().ok()?.trim();
+    (!value.is_empty()).then(|| value.to_owned())
+}

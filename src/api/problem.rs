@@ -1,0 +1,252 @@
+//! Failures as RFC 9457 problem documents, from one catalogue of codes.
+//!
+//! `code` is stable and for programs, `detail` is a sentence for people, `request_id` finds the log
+//! line. What went wrong inside never leaves the server: it is logged, once, here.
+
+use super::observe::request_id;
+use crate::accounts::AccountError;
+use crate::chat::Refused;
+use crate::documents::UploadError;
+use crate::metering::QuotaExceeded;
+use crate::store::DbError;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::fmt;
+use std::time::Duration;
+use utoipa::ToSchema;
+
+/// What can go wrong, as the client sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    InvalidRequest,
+    Unauthenticated,
+    Forbidden,
+    TenantMismatch,
+    NotFound,
+    MethodNotAllowed,
+    RequestTimeout,
+    TurnInProgress,
+    TooLarge,
+    UnsupportedMedia,
+    IdempotencyConflict,
+    RateLimited,
+    QuotaExceeded,
+    UpstreamFailed,
+    Unavailable,
+    Internal,
+}
+
+impl Code {
+    /// code, status, title.
+    fn entry(self) -> (&'static str, StatusCode, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::InvalidRequest => ("invalid_request", S::BAD_REQUEST, "The request is not valid"),
+            Self::Unauthenticated => ("unauthenticated", S::UNAUTHORIZED, "Log in first"),
+            Self::Forbidden => ("forbidden", S::FORBIDDEN, "This role may not do that"),
+            Self::TenantMismatch => {
+                ("tenant_mismatch", S::FORBIDDEN, "X-Tenant-ID does not fit the token")
+            }
+            Self::NotFound => ("not_found", S::NOT_FOUND, "There is no such thing"),
+            Self::MethodNotAllowed => {
+                ("method_not_allowed", S::METHOD_NOT_ALLOWED, "Not with this method")
+            }
+            Self::RequestTimeout => {
+                ("request_timeout", S::REQUEST_TIMEOUT, "The request came too slowly")
+            }
+            Self::TurnInProgress => ("turn_in_progress", S::CONFLICT, "A turn is running here"),
+            Self::TooLarge => ("too_large", S::PAYLOAD_TOO_LARGE, "Too large"),
+            Self::UnsupportedMedia => {
+                ("unsupported_media", S::UNSUPPORTED_MEDIA_TYPE, "This kind of file is not read")
+            }
+            Self::IdempotencyConflict => (
+                "idempotency_conflict",
+                S::UNPROCESSABLE_ENTITY,
+                "The idempotency key was used for another request",
+            ),
+            Self::RateLimited => ("rate_limited", S::TOO_MANY_REQUESTS, "Too many requests"),
+            Self::QuotaExceeded => ("quota_exceeded", S::TOO_MANY_REQUESTS, "The quota is used up"),
+            Self::UpstreamFailed => {
+                ("upstream_failed", S::BAD_GATEWAY, "The model could not answer")
+            }
+            Self::Unavailable => ("unavailable", S::SERVICE_UNAVAILABLE, "Try again in a moment"),
+            Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Something went wrong here"),
+        }
+    }
+}
+
+/// A problem document.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// `urn:docent:problem:<code>`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub title: &'static str,
+    pub status: u16,
+    /// A sentence for people.
+    pub detail: String,
+    /// For programs; it does not change.
+    pub code: &'static str,
+    pub request_id: String,
+    /// `retry_after_ms`, or `quota` with limit, used, reserved and resets_at.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    pub more: Map<String, Value>,
+}
+
+impl Problem {
+    /// A problem of the catalogue.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        let (word, status, title) = code.entry();
+        Self {
+            kind: format!("urn:docent:problem:{word}"),
+            title,
+            status: status.as_u16(),
+            detail: detail.into(),
+            code: word,
+            request_id: request_id(),
+            more: Map::new(),
+        }
+    }
+
+    /// 400 with a sentence.
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(Code::InvalidRequest, detail)
+    }
+
+    /// 404: not there, or not this tenant's or user's. The two cannot be told apart.
+    #[must_use]
+    pub fn not_found(what: &str) -> Self {
+        Self::new(Code::NotFound, format!("There is no such {what}."))
+    }
+
+    /// When to come back.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self.more.insert("retry_after_ms".into(), ms.into());
+        self
+    }
+
+    fn quota(exceeded: &QuotaExceeded) -> Self {
+        let QuotaExceeded { scope, meter, limit, used, reserved, resets_at } = exceeded;
+        let whose = if scope == "tenant" { "your organisation's" } else { "your" };
+        let what = meter.replace('_', " ");
+        let day = resets_at.format("%-d %B %Y");
+        let mut problem = Self::new(
+            Code::QuotaExceeded,
+            format!(
+                "This would exceed {whose} monthly quota of {limit} {what}; it starts anew on {day}."
+            ),
+        );
+        let quota = json!({"scope": scope, "meter": meter, "limit": limit, "used": used,
+            "reserved": reserved, "resets_at": resets_at});
+        problem.more.insert("quota".into(), quota);
+        problem
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
+        if self.status == 401 {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        if let Some(ms) = self.more.get("retry_after_ms").and_then(Value::as_u64) {
+            let seconds = ms.div_ceil(1000).max(1);
+            response.insert_header((header::RETRY_AFTER, HeaderValue::from(seconds)));
+        }
+        let body = serde_json::to_string(self).unwrap_or_default();
+        response.body(body)
+    }
+}
+
+impl From<DbError> for Problem {
+    fn from(error: DbError) -> Self {
+        tracing::error!(%error, cause = ?std::error::Error::source(&error).map(ToString::to_string),
+            "The database failed");
+        if error.is_transient() {
+            Self::new(Code::Unavailable, "The database is not available right now.")
+                .retry_after(Duration::from_secs(1))
+        } else {
+            Self::new(Code::Internal, "Something went wrong here; it was logged.")
+        }
+    }
+}
+
+impl From<AccountError> for Problem {
+    fn from(error: AccountError) -> Self {
+        let detail = format!("{error}.");
+        match error {
+            AccountError::NotAnEmail(_) | AccountError::Invalid(_) => Self::invalid(detail),
+            AccountError::NoTenant(_) => Self::new(Code::NotFound, detail),
+            AccountError::WrongCode
+            | AccountError::WrongRefreshToken
+            | AccountError::WrongTicket
+            | AccountError::Jwt(_) => Self::new(Code::Unauthenticated, detail),
+            AccountError::TooMany(wait) => Self::new(Code::RateLimited, detail).retry_after(wait),
+            AccountError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<UploadError> for Problem {
+    fn from(error: UploadError) -> Self {
+        let detail = error.to_string();
+        match error {
+            UploadError::Forbidden => Self::new(Code::Forbidden, detail),
+            UploadError::Empty => Self::invalid(detail),
+            UploadError::TooLarge => Self::new(Code::TooLarge, detail),
+            UploadError::Unsupported(_) => Self::new(Code::UnsupportedMedia, detail),
+            UploadError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Forbidden => Self::new(Code::Forbidden, "Your role may not ask questions."),
+            Refused::NoConversation => Self::not_found("conversation"),
+            Refused::NoAssistant => Self::not_found("assistant"),
+            Refused::TurnInProgress => Self::new(
+                Code::TurnInProgress,
+                "An answer is still being written in this conversation: wait for it or stop it.",
+            ),
+            Refused::IdempotencyConflict => Self::new(
+                Code::IdempotencyConflict,
+                "This Idempotency-Key was sent before with another question.",
+            ),
+            Refused::RateLimited(limited) => {
+                let wait = limited.retry_after;
+                let (policy, limit) = (limited.policy, limited.limit);
+                let detail = format!(
+                    "The limit of {limit} {} per minute is reached; wait {} s.",
+                    policy.replace('-', " "),
+                    wait.as_secs() + 1
+                );
+                Self::new(Code::RateLimited, detail).retry_after(wait)
+            }
+            Refused::QuotaExceeded(exceeded) => Self::quota(&exceeded),
+            Refused::Draining => Self::new(Code::Unavailable, "The server is restarting.")
+                .retry_after(Duration::from_secs(1)),
+            Refused::Busy => Self::new(Code::Unavailable, "Too much is waiting here already.")
+                .retry_after(Duration::from_secs(1)),
+            Refused::Db(error) => error.into(),
+        }
+    }
+}

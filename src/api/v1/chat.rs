@@ -1,0 +1,163 @@
+//! Asking a question: streamed, or whole.
+
+use crate::api::body::Body;
+use crate::api::principal::Principal;
+use crate::api::problem::{Code, Problem};
+use crate::api::state::State;
+use crate::api::stream::sse_response;
+use crate::chat::{Accepted, Asked, CitationData, Part, UsageData};
+use crate::limiter::Headroom;
+use crate::store::DbError;
+use crate::store::turns::Turn;
+use crate::types::{ConversationId, Ctx, Question, TurnId};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, post, web};
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+use utoipa::ToSchema;
+
+/// A question.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct AskBody {
+    /// Left out, a conversation begins.
+    conversation_id: Option<ConversationId>,
+    /// Slug or id; left out, the conversation's or the tenant's default.
+    assistant: Option<String>,
+    /// At most 16,000 characters.
+    text: String,
+}
+
+/// A whole answer.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Answer {
+    turn_id: TurnId,
+    conversation_id: ConversationId,
+    text: String,
+    /// The passages the answer was given; it refers to them as `[index]`.
+    citations: Vec<CitationData>,
+    usage: Option<UsageData>,
+    model: String,
+    provider: String,
+    latency_ms: u64,
+}
+
+async fn ask(
+    request: &HttpRequest,
+    state: &State,
+    ctx: Ctx,
+    body: AskBody,
+) -> Result<Accepted, Problem> {
+    let question =
+        Question::parse(&body.text).map_err(|error| Problem::invalid(format!("{error}.")))?;
+    let asked = Asked {
+        conversation: body.conversation_id,
+        assistant: body.assistant,
+        question,
+        idempotency_key: idempotency_key(request)?,
+    };
+    Ok(state.chat.ask(ctx, asked).await?)
+}
+
+/// `Idempotency-Key`, bare or quoted as the draft says.
+fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
+    let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().unwrap_or_default().trim().trim_matches('"');
+    if key.is_empty() || key.len() > 200 {
+        return Err(Problem::invalid("Idempotency-Key must have 1 to 200 ASCII characters."));
+    }
+    Ok(Some(key.to_owned()))
+}
+
+/// `RateLimit-Policy` and `RateLimit`, as the IETF draft writes them.
+fn rate_headers(response: &mut HttpResponseBuilder, headroom: &[Headroom]) {
+    let list = |item: &dyn Fn(&Headroom) -> String| {
+        let text = headroom.iter().map(item).collect::<Vec<_>>().join(", ");
+        HeaderValue::from_str(&text).ok().filter(|_| !text.is_empty())
+    };
+    let policy = list(&|h| format!("\"{}\";q={};w=60", h.policy, h.limit));
+    let left = list(&|h| {
+        // Seconds until one more is there.
+        let t = if h.remaining > 0 { 0 } else { 60_u32.div_ceil(h.limit.max(1)) };
+        format!("\"{}\";r={};t={t}", h.policy, h.remaining)
+    });
+    if let (Some(policy), Some(left)) = (policy, left) {
+        response.insert_header((HeaderName::from_static("ratelimit-policy"), policy));
+        response.insert_header((HeaderName::from_static("ratelimit"), left));
+    }
+}
+
+/// Ask, and stream the parts of the answer as server-sent events (AI SDK UI Message Stream v1).
+#[utoipa::path(post, path = "/v1/chat/stream", tag = "chat", security(("bearer" = [])),
+    request_body = AskBody, params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, content_type = "text/event-stream"), (status = 404, body = Problem),
+        (status = 409, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem)))]
+#[post("/v1/chat/stream")]
+pub(crate) async fn stream(
+    request: HttpRequest,
+    state: web::Data<State>,
+    Principal(ctx): Principal,
+    Body(body): Body<AskBody>,
+) -> Result<HttpResponse, Problem> {
+    let accepted = ask(&request, &state, ctx, body).await?;
+    let mut response = HttpResponse::Ok();
+    rate_headers(&mut response, &accepted.headroom);
+    Ok(sse_response(&mut response, accepted.log.cursor(0), Some(accepted.conversation)))
+}
+
+/// Ask, and wait for the whole answer.
+#[utoipa::path(post, path = "/v1/chat/send", tag = "chat", security(("bearer" = [])),
+    request_body = AskBody, params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = Answer), (status = 404, body = Problem), (status = 409, body = Problem),
+        (status = 422, body = Problem), (status = 429, body = Problem), (status = 502, body = Problem)))]
+#[post("/v1/chat/send")]
+pub(crate) async fn send(
+    request: HttpRequest,
+    state: web::Data<State>,
+    Principal(ctx): Principal,
+    Body(body): Body<AskBody>,
+) -> Result<HttpResponse, Problem> {
+    let started = Instant::now();
+    let accepted = ask(&request, &state, ctx, body).await?;
+    let mut answer = Answer {
+        turn_id: accepted.turn,
+        conversation_id: accepted.conversation,
+        text: String::new(),
+        citations: Vec::new(),
+        usage: None,
+        model: String::new(),
+        provider: String::new(),
+        latency_ms: 0,
+    };
+    collect(&accepted, &mut answer).await?;
+    let mut tx = state.db.tenant(ctx.tenant).await?;
+    let turn = Turn::find(&mut tx, ctx.tenant, accepted.turn).await.map_err(DbError::from)?;
+    tx.commit().await?;
+    if let Some(turn) = turn {
+        (answer.model, answer.provider) = (turn.model, turn.provider);
+    }
+    answer.latency_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let mut response = HttpResponse::Ok();
+    rate_headers(&mut response, &accepted.headroom);
+    Ok(response.json(answer))
+}
+
+/// Reads the log to its end. A failed turn is a problem, with the turn's id to look at it.
+async fn collect(accepted: &Accepted, answer: &mut Answer) -> Result<(), Problem> {
+    let mut cursor = accepted.log.cursor(0);
+    while let Some(batch) = cursor.next().await {
+        for part in &batch.parts {
+            match serde_json::from_slice(part) {
+                Ok(Part::TextDelta { delta, .. }) => answer.text.push_str(&delta),
+                Ok(Part::DataCitation { data, .. }) => answer.citations.push(data),
+                Ok(Part::DataUsage { data }) => answer.usage = Some(data),
+                Ok(Part::Error { error_text }) => {
+                    let mut problem = Problem::new(Code::UpstreamFailed, error_text);
+                    problem.more.insert("turn_id".into(), accepted.turn.to_string().into());
+                    return Err(problem);
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}

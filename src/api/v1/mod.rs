@@ -1,0 +1,14 @@
+//! The resources of the API, one file each.
+
+pub(super) mod assistants;
+pub(super) mod auth;
+pub(super) mod chat;
+pub(super) mod conversations;
+pub(super) mod files;
+pub(super) mod paging;
+pub(super) mod server;
+pub(super) mod turns;
+pub(super) mod upload;
+pub(super) mod usage;
+
+pub(super) use turns::resume_from;

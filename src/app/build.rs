@@ -1,0 +1,218 @@
+//! Puts the parts together and binds the port; running is another step, so that a test, too, can
+//! bind port 0, read the address back and speak HTTP to the real server.
+
+use super::error::AppError;
+use super::models::Models;
+use super::shutdown::drain;
+use crate::accounts::{Directory, Login, Sessions, Tickets};
+use crate::api::{self, State, StateParts};
+use crate::auth::{AccessTokens, Keys};
+use crate::chat::{Chat, ChatParts};
+use crate::config::Settings;
+use crate::documents::extract::Extractor;
+use crate::documents::{Catalogue, Ingestor, Progress, Uploads};
+use crate::jobs::Queue;
+use crate::limiter::{Plans, RateLimiter};
+use crate::mail::Mailer;
+use crate::retrieval::Retriever;
+use crate::runtime::Tasks;
+use crate::store::{Db, DbOptions, embeddings};
+use crate::telemetry::MetricsPage;
+use crate::types::{NodeId, Secret};
+use crate::worker;
+use actix_cors::Cors;
+use actix_web::HttpServer;
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::http::header::HeaderName;
+use actix_web::middleware::{Condition, from_fn};
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// What the settings do not say.
+pub struct AppOptions {
+    pub settings: Settings,
+    pub database_url: Secret,
+    pub secret: Secret,
+    /// The demo tenant's slug and the demo user's address, in `dev`.
+    pub demo: Option<(String, String)>,
+    /// This program, which is also the one that extracts text.
+    pub program: PathBuf,
+}
+
+/// A server that is bound and not yet running.
+pub struct App {
+    server: Server,
+    address: SocketAddr,
+    pub(super) parts: Running,
+}
+
+/// What shutting down needs.
+#[derive(Clone)]
+pub(super) struct Running {
+    pub(super) handle: ServerHandle,
+    pub(super) chat: Chat,
+    pub(super) queue: Queue,
+    pub(super) tasks: Tasks,
+    pub(super) closing_sockets: CancellationToken,
+    pub(super) drain_timeout: Duration,
+}
+
+impl App {
+    /// Builds everything; the database must be migrated.
+    ///
+    /// # Errors
+    /// When something is missing or unsafe; the error says what to do.
+    pub async fn build(options: AppOptions) -> Result<Self, AppError> {
+        let AppOptions { settings, database_url, secret, demo, program } = options;
+        let tasks = Tasks::current();
+        let metrics = MetricsPage::install();
+        let db = DbOptions {
+            url: database_url.expose().to_owned(),
+            max_connections: settings.database.connections,
+            acquire: Duration::from_secs(2),
+        };
+        let db = Db::open(db, &tasks).await?;
+        db.check_isolation().await?;
+        let models = Models::new(&settings.models)?;
+        let model_id = embedding_model(&db, &models).await?;
+        let node = NodeId::new();
+        let queue = Queue::new(db.clone(), node);
+        let progress = Progress::default();
+        let (limiter, plans) = (RateLimiter::new(), Plans::new(db.clone()));
+        let chat = Chat::new(ChatParts::new(
+            db.clone(),
+            tasks.clone(),
+            node,
+            Arc::clone(&models.chat),
+            models.chat_name.clone(),
+            settings.models.max_output_tokens,
+            Retriever::new(db.clone(), Arc::clone(&models.embedder), model_id),
+            limiter.clone(),
+            plans.clone(),
+        ));
+        let keys = Keys::derive(&secret);
+        let sessions = Sessions::new(db.clone(), AccessTokens::new(&keys)?);
+        let directory = Directory::new(db.clone());
+        let login = Login::new(
+            db.clone(),
+            keys,
+            directory.clone(),
+            sessions.clone(),
+            Mailer::new(&settings.mail)?,
+            tasks.clone(),
+            settings.login.codes_per_quarter_hour,
+            settings.dev,
+        );
+        let ingestor = Ingestor {
+            db: db.clone(),
+            queue: queue.clone(),
+            extractor: Arc::new(Extractor::new(program, settings.ingest_concurrency)),
+            embedder: models.embedder,
+            model_id,
+            progress: progress.clone(),
+        };
+        worker::run_ingestion(&tasks, &ingestor, settings.ingest_concurrency);
+        let tending = chat.clone();
+        tasks.spawn("turn-leases", async move { tending.keep_leases().await });
+        let (janitor_login, page) = (login.clone(), metrics.clone());
+        worker::run_janitor(&tasks, db.clone(), limiter, plans, janitor_login, page);
+        let closing_sockets = CancellationToken::new();
+        let drain_timeout = settings.server.drain_timeout;
+        let state = State::new(StateParts {
+            tickets: Tickets::new(db.clone()),
+            uploads: Uploads::new(db.clone(), queue.clone(), progress.clone()),
+            catalogue: Catalogue::new(db.clone()),
+            default_model: models.chat_name,
+            settings: settings.server,
+            dev: settings.dev,
+            closing_sockets: closing_sockets.clone(),
+            chat: chat.clone(),
+            db,
+            sessions,
+            login,
+            directory,
+            progress,
+            metrics,
+            demo,
+        });
+        let (server, address) = bind(state)?;
+        let handle = server.handle();
+        let parts = Running { handle, chat, queue, tasks, closing_sockets, drain_timeout };
+        Ok(Self { server, address, parts })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown`, then drains; `hurry` ends the waiting for running turns.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn run(
+        self,
+        shutdown: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()>,
+    ) -> Result<(), AppError> {
+        let mut serving = std::pin::pin!(self.server);
+        let drained = async {
+            shutdown.await;
+            drain(&self.parts, hurry).await;
+        };
+        let io = |error| AppError::Io { what: "the server stopped".into(), error };
+        tokio::select! {
+            ended = &mut serving => ended.map_err(io),
+            () = drained => serving.await.map_err(io),
+        }
+    }
+}
+
+async fn embedding_model(db: &Db, models: &Models) -> Result<i32, AppError> {
+    let name = models.embedder.name();
+    let dimensions = i32::try_from(models.embedder.dimensions()).unwrap_or(i32::MAX);
+    let mut tx = db.system().await?;
+    let id = embeddings::model_id(&mut tx, name, dimensions).await?;
+    tx.commit().await?;
+    id.ok_or_else(|| AppError::Dimensions(name.to_owned()))
+}
+
+fn bind(state: State) -> Result<(Server, SocketAddr), AppError> {
+    let wanted = format!("{}:{}", state.settings.host, state.settings.port);
+    let listen = |error| AppError::Listen { address: wanted.clone(), error };
+    let listener = TcpListener::bind(&wanted).map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    let server = HttpServer::new(move || {
+        actix_web::App::new()
+            .wrap(Condition::new(!state.settings.allowed_origins.is_empty(), cors(&state)))
+            .wrap(from_fn(api::observe))
+            .configure(api::configure(state.clone()))
+    })
+    .keep_alive(Duration::from_secs(75))
+    .client_request_timeout(Duration::from_secs(5))
+    .shutdown_timeout(5) // running turns have been waited for by then
+    .disable_signals()
+    .listen(listener)
+    .map_err(listen)?
+    .run();
+    Ok((server, address))
+}
+
+fn cors(state: &State) -> Cors {
+    let exposed =
+        ["x-request-id", "x-turn-id", "x-conversation-id", "ratelimit", "ratelimit-policy"];
+    let mut cors = Cors::default()
+        .allow_any_method()
+        .allow_any_header()
+        .expose_headers(exposed.map(HeaderName::from_static))
+        .max_age(3600);
+    for origin in &state.settings.allowed_origins {
+        cors = cors.allowed_origin(origin);
+    }
+    cors
+}

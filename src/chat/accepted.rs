@@ -1,0 +1,62 @@
+//! What a client asks for, and the two answers to it.
+
+use super::log::TurnLog;
+use crate::limiter::{Headroom, Limited};
+use crate::metering::QuotaExceeded;
+use crate::store::DbError;
+use crate::types::{ConversationId, Question, TurnId};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// A question to be answered.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// `None` begins a conversation.
+    pub conversation: Option<ConversationId>,
+    /// Slug or id; `None` is the conversation's, or the tenant's default.
+    pub assistant: Option<String>,
+    pub question: Question,
+    /// A repeat with the same key attaches to the same turn.
+    pub idempotency_key: Option<String>,
+}
+
+/// The turn is durable and runs (or ran: a repeat of an idempotency key).
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    pub turn: TurnId,
+    pub conversation: ConversationId,
+    pub log: Arc<TurnLog>,
+    /// What is left of the rate limits; empty for a repeat.
+    pub headroom: Vec<Headroom>,
+}
+
+/// Nothing was started, nothing is billed.
+#[derive(Debug, Error)]
+pub enum Refused {
+    #[error("this role may not ask questions")]
+    Forbidden,
+    #[error("there is no such conversation")]
+    NoConversation,
+    #[error("there is no such assistant")]
+    NoAssistant,
+    #[error("a turn is running in this conversation")]
+    TurnInProgress,
+    #[error("this idempotency key was used for another request")]
+    IdempotencyConflict,
+    #[error("too many requests")]
+    RateLimited(Limited),
+    #[error("a quota is used up")]
+    QuotaExceeded(QuotaExceeded),
+    #[error("the server is restarting")]
+    Draining,
+    #[error("the conversation has too many requests waiting")]
+    Busy,
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl From<diesel::result::Error> for Refused {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Db(error.into())
+    }
+}

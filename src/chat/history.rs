@@ -1,0 +1,42 @@
+//! What was said before, as far as it fits.
+
+use crate::llm::{ChatMessage, Role, tokens};
+use crate::store::messages::Message;
+
+/// How many messages are looked at.
+pub(super) const LOOK_BACK: i64 = 24;
+/// How many tokens of them go into a prompt.
+const BUDGET: u32 = 3_000;
+
+/// The newest messages that fit the budget, oldest first, beginning with a question. Answers that
+/// failed before they said anything are left out with their question.
+pub(super) fn fitting(messages: &[Message]) -> Vec<ChatMessage> {
+    let mut picked: Vec<ChatMessage> = Vec::new();
+    let mut left = BUDGET;
+    for message in messages.iter().rev() {
+        let cost = tokens::count(&message.content) + 4;
+        if cost > left {
+            break;
+        }
+        left -= cost;
+        let role = if message.role == "user" { Role::User } else { Role::Assistant };
+        if !message.content.is_empty() {
+            picked.push(ChatMessage { role, content: message.content.clone() });
+        }
+    }
+    picked.reverse();
+    let first = picked.iter().position(|message| message.role == Role::User);
+    first.map_or_else(Vec::new, |first| picked.split_off(first))
+}
+
+/// What to search for: a short follow-up ("and in 2023?") means little without the question before.
+pub(super) fn search_text(question: &str, history: &[ChatMessage]) -> String {
+    const SHORT: usize = 5;
+    let before = history.iter().rev().find(|message| message.role == Role::User);
+    match before {
+        Some(before) if question.split_whitespace().count() <= SHORT => {
+            format!("{} {question}", before.content)
+        }
+        _ => question.to_owned(),
+    }
+}

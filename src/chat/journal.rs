@@ -1,0 +1,84 @@
+//! The durable copy of a running turn's log: one more cursor, written down twice a second.
+//!
+//! After a crash it is what clients resume from and what the turn is billed by. It never holds the
+//! stream up: when the database is away, parts wait in the log and are written when it is back.
+
+use super::log::Cursor;
+use crate::store::{Db, DbError, segments, turns};
+use crate::types::TenantId;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Writes one turn's log.
+pub(super) struct Journal {
+    db: Db,
+    tenant: TenantId,
+    cursor: Cursor,
+    /// Set by the turn when the model is asked.
+    prompt_tokens: Arc<AtomicU32>,
+    prompt_tokens_written: bool,
+}
+
+impl Journal {
+    pub(super) fn new(
+        db: Db,
+        tenant: TenantId,
+        cursor: Cursor,
+        prompt_tokens: Arc<AtomicU32>,
+    ) -> Self {
+        Self { db, tenant, cursor, prompt_tokens, prompt_tokens_written: false }
+    }
+
+    /// Writes until `finish` is sent or dropped; returns the first offset that is not written.
+    pub(super) async fn run(mut self, mut finish: oneshot::Receiver<()>) -> usize {
+        let mut written = self.cursor.offset();
+        loop {
+            tokio::select! {
+                _ = &mut finish => return written,
+                () = tokio::time::sleep(EVERY) => {}
+            }
+            let lines = self.lines_from(written);
+            if let Some((text, next)) = lines {
+                match self.write(written, &text).await {
+                    Ok(()) => written = next,
+                    Err(error) => {
+                        tracing::warn!(turn.id = %self.cursor.log().turn(), %error,
+                            "The turn's log could not be written down; trying again");
+                    }
+                }
+            }
+        }
+    }
+
+    /// All parts from `offset` on, as JSON lines, and the offset after them.
+    fn lines_from(&mut self, offset: usize) -> Option<(String, usize)> {
+        let mut cursor = self.cursor.log().cursor(offset);
+        let mut text = String::new();
+        while let Some(batch) = cursor.take_ready() {
+            for part in &batch.parts {
+                text.push_str(&String::from_utf8_lossy(part));
+                text.push('\n');
+            }
+        }
+        (!text.is_empty()).then(|| (text, cursor.offset()))
+    }
+
+    async fn write(&mut self, offset: usize, text: &str) -> Result<(), DbError> {
+        let turn = self.cursor.log().turn();
+        let mut tx = self.db.tenant(self.tenant).await?;
+        let tokens = self.prompt_tokens.load(Ordering::Relaxed);
+        if tokens > 0 && !self.prompt_tokens_written {
+            let tokens = i32::try_from(tokens).unwrap_or(i32::MAX);
+            turns::set_prompt_tokens(&mut tx, self.tenant, turn, tokens).await?;
+        }
+        let offset = i32::try_from(offset).unwrap_or(i32::MAX);
+        segments::insert(&mut tx, self.tenant, turn, offset, text).await?;
+        tx.commit().await?;
+        self.prompt_tokens_written |= tokens > 0;
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! The turns that run on this node, and those that just ended.
+
+use super::log::TurnLog;
+use crate::types::{ConversationId, Ctx, TurnId};
+use dashmap::DashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// How long an ended log stays in memory; later it is read from the database, byte for byte.
+const RETENTION: Duration = Duration::from_secs(30);
+
+/// A turn with its log.
+#[derive(Clone)]
+pub(super) struct LiveTurn {
+    pub(super) ctx: Ctx,
+    pub(super) conversation: ConversationId,
+    pub(super) log: Arc<TurnLog>,
+    pub(super) stop: CancellationToken,
+    ended_at: Option<Instant>,
+}
+
+/// All of them, by id.
+#[derive(Default)]
+pub(super) struct LiveTurns {
+    turns: DashMap<TurnId, LiveTurn>,
+}
+
+impl LiveTurns {
+    pub(super) fn insert(
+        &self,
+        ctx: Ctx,
+        conversation: ConversationId,
+        log: Arc<TurnLog>,
+        stop: CancellationToken,
+    ) {
+        let id = log.turn();
+        self.turns.insert(id, LiveTurn { ctx, conversation, log, stop, ended_at: None });
+        metrics::gauge!("docent_turns_running").increment(1.0);
+    }
+
+    /// The turn, if it is this user's.
+    pub(super) fn get(&self, ctx: Ctx, id: TurnId) -> Option<LiveTurn> {
+        self.turns
+            .get(&id)
+            .filter(|turn| (turn.ctx.tenant, turn.ctx.user) == (ctx.tenant, ctx.user))
+            .map(|turn| turn.clone())
+    }
+
+    pub(super) fn mark_ended(&self, id: TurnId) {
+        if let Some(mut turn) = self.turns.get_mut(&id) {
+            turn.ended_at = Some(Instant::now());
+            metrics::gauge!("docent_turns_running").decrement(1.0);
+        }
+    }
+
+    /// Those that still run.
+    pub(super) fn running(&self) -> Vec<TurnId> {
+        self.turns.iter().filter(|turn| turn.ended_at.is_none()).map(|turn| *turn.key()).collect()
+    }
+
+    /// Forgets what ended a while ago.
+    pub(super) fn sweep(&self) {
+        self.turns.retain(|_, turn| turn.ended_at.is_none_or(|at| at.elapsed() < RETENTION));
+    }
+
+    /// Forgets ended logs at once: they may quote a document that was deleted.
+    pub(super) fn forget_ended(&self) {
+        self.turns.retain(|_, turn| turn.ended_at.is_none());
+    }
+}

@@ -1,0 +1,241 @@
+//! The log of a turn, and cursors into it.
+//!
+//! Parts have offsets 0, 1, 2, … and one terminal part is the last. A part is encoded once, when it
+//! is appended. Nothing is queued per client: a cursor is an offset that waits for the length to
+//! grow, and one that is behind reads many parts at once. One writer, any number of readers.
+
+use super::part::Part;
+use crate::types::TurnId;
+use bytes::Bytes;
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::watch;
+
+/// At most this many parts, or about this many bytes, are handed to a reader at once.
+const BATCH_PARTS: usize = 256;
+const BATCH_BYTES: usize = 64 * 1024;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Progress {
+    len: usize,
+    ended: bool,
+}
+
+/// An append-only sequence of encoded parts.
+#[derive(Debug)]
+pub struct TurnLog {
+    turn: TurnId,
+    parts: RwLock<Vec<Bytes>>,
+    progress: watch::Sender<Progress>,
+}
+
+impl TurnLog {
+    /// An empty log.
+    #[must_use]
+    pub fn new(turn: TurnId) -> Arc<Self> {
+        let (progress, _) = watch::channel(Progress::default());
+        Arc::new(Self { turn, parts: RwLock::default(), progress })
+    }
+
+    /// The turn this is the log of.
+    #[must_use]
+    pub fn turn(&self) -> TurnId {
+        self.turn
+    }
+
+    /// Appends a part; after the terminal one nothing is taken any more.
+    pub fn append(&self, part: &Part) {
+        self.append_encoded(encode(part), part.is_terminal());
+    }
+
+    /// Appends a part that is encoded already.
+    pub(super) fn append_encoded(&self, json: Bytes, terminal: bool) {
+        if self.progress.borrow().ended {
+            return;
+        }
+        let len = {
+            let mut parts = self.parts.write().unwrap_or_else(PoisonError::into_inner);
+            parts.push(json);
+            parts.len()
+        };
+        self.progress.send_replace(Progress { len, ended: terminal });
+    }
+
+    /// How many parts there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.progress.borrow().len
+    }
+
+    /// True before the first part.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// True once the terminal part is there.
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        self.progress.borrow().ended
+    }
+
+    /// Waits for the terminal part.
+    pub async fn wait_ended(&self) {
+        // The sender lives in self, so the wait cannot fail.
+        drop(self.progress.subscribe().wait_for(|progress| progress.ended).await);
+    }
+
+    /// A reader that begins at `offset`.
+    #[must_use]
+    pub fn cursor(self: &Arc<Self>, offset: usize) -> Cursor {
+        Cursor { log: Arc::clone(self), next: offset, progress: self.progress.subscribe() }
+    }
+
+    fn read(&self, from: usize) -> Vec<Bytes> {
+        let parts = self.parts.read().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = 0;
+        let fits = |part: &&Bytes| {
+            let first = bytes == 0;
+            bytes += part.len();
+            first || bytes <= BATCH_BYTES
+        };
+        parts.iter().skip(from).take(BATCH_PARTS).take_while(fits).cloned().collect()
+    }
+}
+
+/// Encodes a part as JSON.
+pub(super) fn encode(part: &Part) -> Bytes {
+    // Serialising our own enum into memory cannot fail; an empty object would be seen at once.
+    serde_json::to_vec(part).map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from)
+}
+
+/// Parts that follow each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    pub first_offset: usize,
+    /// JSON, one part each; never empty.
+    pub parts: Vec<Bytes>,
+}
+
+impl Batch {
+    /// Each part with its offset.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &Bytes)> {
+        (self.first_offset..).zip(&self.parts)
+    }
+}
+
+/// A reader's place in a log.
+#[derive(Debug)]
+pub struct Cursor {
+    log: Arc<TurnLog>,
+    next: usize,
+    progress: watch::Receiver<Progress>,
+}
+
+impl Cursor {
+    /// The log this reads.
+    #[must_use]
+    pub fn log(&self) -> &Arc<TurnLog> {
+        &self.log
+    }
+
+    /// The offset that comes next.
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        self.next
+    }
+
+    /// Waits for parts; `None` after the terminal one. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Batch> {
+        let next = self.next;
+        let progress =
+            self.progress.wait_for(|p| p.len > next || p.ended).await.ok().map(|p| *p)?;
+        if progress.len <= next { None } else { self.take_ready() }
+    }
+
+    /// What is there already, without waiting.
+    pub fn take_ready(&mut self) -> Option<Batch> {
+        let parts = self.log.read(self.next);
+        if parts.is_empty() {
+            return None;
+        }
+        let first_offset = self.next;
+        self.next += parts.len();
+        Some(Batch { first_offset, parts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    async fn read_all(mut cursor: Cursor) -> Vec<(usize, Bytes)> {
+        let mut seen = Vec::new();
+        while let Some(batch) = cursor.next().await {
+            seen.extend(batch.iter().map(|(offset, part)| (offset, part.clone())));
+        }
+        seen
+    }
+
+    #[tokio::test]
+    async fn a_late_reader_sees_what_an_early_one_saw() {
+        let log = TurnLog::new(TurnId::new());
+        let early = tokio::spawn(read_all(log.cursor(0)));
+        for n in 0..1000 {
+            log.append(&Part::delta(n.to_string()));
+            if n % 100 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        log.append(&Part::Finish {});
+        log.append(&Part::Abort {}); // too late: one terminal part, last
+        let early = early.await.unwrap();
+        assert_eq!(early.len(), 1001);
+        assert!(early.iter().enumerate().all(|(n, (offset, _))| n == *offset));
+        assert_eq!(read_all(log.cursor(0)).await, early);
+        assert_eq!(read_all(log.cursor(997)).await, early[997..]);
+        assert_eq!(read_all(log.cursor(5000)).await, []);
+    }
+
+    proptest! {
+        /// Any interleaving of appends and of readers that come, go and read slowly gives every
+        /// reader a run of the same sequence, without a gap.
+        #[test]
+        fn every_reader_sees_the_same_sequence(
+            steps in prop::collection::vec((0u8..4, 0usize..8), 1..200)
+        ) {
+            let log = TurnLog::new(TurnId::new());
+            let mut readers: Vec<(usize, Cursor, Vec<Bytes>)> = Vec::new();
+            let mut written = Vec::new();
+            for (step, pick) in steps {
+                match step {
+                    0 | 1 => {
+                        let part = Part::delta(written.len().to_string());
+                        written.push(encode(&part));
+                        log.append(&part);
+                    }
+                    2 => {
+                        let from = pick.min(written.len());
+                        readers.push((from, log.cursor(from), Vec::new()));
+                    }
+                    _ => {
+                        let n = readers.len();
+                        if n > 0 {
+                            let (_, cursor, seen) = &mut readers[pick % n];
+                            seen.extend(cursor.take_ready().into_iter().flat_map(|b| b.parts));
+                        }
+                    }
+                }
+            }
+            log.append(&Part::Finish {});
+            written.push(encode(&Part::Finish {}));
+            for (from, mut cursor, mut seen) in readers {
+                while let Some(batch) = cursor.take_ready() {
+                    prop_assert_eq!(batch.first_offset, from + seen.len());
+                    seen.extend(batch.parts);
+                }
+                prop_assert_eq!(&seen[..], &written[from..]);
+            }
+        }
+    }
+}

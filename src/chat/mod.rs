@@ -1,0 +1,28 @@
+//! Turns: a question, its streamed answer, its bill.
+//!
+//! One log per turn; every client is a cursor into it, whatever its transport. A turn belongs to its
+//! session actor, never to a socket: a client that leaves changes nothing, stop is a command. Every
+//! path ends in exactly one terminal part and one settled reservation. Wire formats are `api`'s.
+
+mod accepted;
+mod answer;
+mod history;
+mod journal;
+mod live;
+mod log;
+mod open;
+mod part;
+mod prompt;
+mod recovery;
+mod registry;
+mod replay;
+mod service;
+mod session;
+mod settle;
+mod turn;
+
+pub use accepted::{Accepted, Asked, Refused};
+pub use log::{Batch, Cursor, TurnLog};
+pub use part::{CitationData, Part, UsageData};
+pub use recovery::close_orphans;
+pub use service::{Chat, ChatParts, Stopped};

@@ -1,0 +1,113 @@
+//! A turn from acceptance to its bill. It runs on the main runtime, for its session actor; whether a
+//! client is there makes no difference to it.
+
+use super::accepted::{Accepted, Refused};
+use super::answer::{Answer, End, Ends, answer};
+use super::journal::Journal;
+use super::log::TurnLog;
+use super::open::{NotOpened, Opened, Order, open};
+use super::service::ChatParts;
+use super::settle::{Settlement, items, last_parts, usage};
+use crate::metering::Item;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// What the asker hears: the turn, a refusal, or that the key was just used.
+pub(super) type Reply = oneshot::Sender<Result<Accepted, NotOpened>>;
+
+/// How often settlement is tried before clients are told the end without waiting for it longer.
+const TRIES_BEFORE_TELLING: u32 = 8;
+/// How often settlement is tried when the failure does not look passing.
+const TRIES_AGAINST_ERRORS: u32 = 5;
+
+/// Runs one turn. Every path ends in one terminal part, and in one settlement.
+pub(super) async fn run(parts: Arc<ChatParts>, order: Order, ends: Ends, reply: Reply) {
+    let opened = match open(&parts, &order).await {
+        Ok(opened) => opened,
+        Err(not_opened) => {
+            // The asker may have left; then nobody needs the answer.
+            drop(reply.send(Err(not_opened)));
+            return;
+        }
+    };
+    let log = TurnLog::new(order.turn);
+    parts.live.insert(order.ctx, order.conversation, Arc::clone(&log), ends.stop.clone());
+    let accepted = Accepted {
+        turn: order.turn,
+        conversation: order.conversation,
+        log: Arc::clone(&log),
+        headroom: Vec::new(),
+    };
+    drop(reply.send(Ok(accepted)));
+    let prompt_tokens = Arc::new(AtomicU32::new(0));
+    let (finish, finished) = oneshot::channel();
+    let (report, reported) = oneshot::channel();
+    let journal =
+        Journal::new(parts.db.clone(), order.ctx.tenant, log.cursor(0), Arc::clone(&prompt_tokens));
+    parts.tasks.spawn("turn-journal", async move {
+        let written = journal.run(finished).await;
+        let _gone = report.send(written); // only a turn that panicked does not wait
+    });
+    let answer = answer(&parts, &order, &opened, &log, &ends, &prompt_tokens).await;
+    drop(finish);
+    let written = reported.await.unwrap_or(0);
+    let items = items(&answer, prompt_tokens.load(Ordering::Relaxed));
+    settle(&parts, &order, &opened, &answer, &items, &log, written).await;
+    parts.live.mark_ended(order.turn);
+    metrics::counter!("docent_turns_total", "outcome" => answer.end.state()).increment(1);
+    metrics::histogram!("docent_turn_seconds").record(answer.started.elapsed());
+}
+
+/// Settles, as often as it takes, and ends the log.
+async fn settle(
+    parts: &ChatParts,
+    order: &Order,
+    opened: &Opened,
+    answer: &Answer,
+    items: &[Item],
+    log: &Arc<TurnLog>,
+    written: usize,
+) {
+    let mut cursor = log.cursor(written);
+    let mut unwritten = Vec::new();
+    while let Some(batch) = cursor.take_ready() {
+        unwritten.extend(batch.parts);
+    }
+    let settlement = Settlement { order, opened, answer, items, unwritten: (written, unwritten) };
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match settlement.commit(&parts.db).await {
+            Ok(Some(last)) => return last.iter().for_each(|part| log.append(part)),
+            Ok(None) => {
+                // The sweeper took us for dead and closed the turn; what it wrote is what counts.
+                let message = "This answer was interrupted. Ask again.".into();
+                let end = End::Failed { code: "interrupted", message };
+                return last_parts(&end, None).iter().for_each(|part| log.append(part));
+            }
+            Err(error) => {
+                tracing::error!(turn.id = %order.turn, %error, tries, "A turn could not be settled");
+                if !error.is_transient() && tries >= TRIES_AGAINST_ERRORS {
+                    // The lease runs out, and the sweeper closes and bills it from the journal.
+                    let message = "The answer could not be saved. Ask again.".into();
+                    let end = End::Failed { code: "internal", message };
+                    return last_parts(&end, None).iter().for_each(|part| log.append(part));
+                }
+            }
+        }
+        if tries == TRIES_BEFORE_TELLING {
+            let told = last_parts(&answer.end, usage(items, None));
+            told.iter().for_each(|part| log.append(part));
+        }
+        let wait = Duration::from_millis(100).saturating_mul(1 << tries.min(6));
+        tokio::time::sleep(wait).await;
+    }
+}
+
+impl From<Refused> for Result<Accepted, NotOpened> {
+    fn from(refused: Refused) -> Self {
+        Err(NotOpened::Refused(refused))
+    }
+}

@@ -1,0 +1,223 @@
+//! The command line.
+
+use crate::accounts::{self, Directory, NewTenant};
+use crate::api;
+use crate::app::{AppError, DevOptions, dev, serve};
+use crate::config::{Layers, NAMES, Settings};
+use crate::documents::extract::{Format, run_child};
+use crate::runtime::Tasks;
+use crate::store::{self, Db, DbOptions};
+use crate::telemetry;
+use crate::types::Role;
+use clap::{Args, Parser, Subcommand};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Chat that answers from your own documents.
+#[derive(Parser)]
+#[command(
+    version,
+    about,
+    after_help = "Settings come from flags, the environment, .env and \
+docent.toml, in this order; .env.example lists them all."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Try docent: starts its own PostgreSQL, a demo tenant and a demo model.
+    Dev {
+        /// Port of the server.
+        #[arg(long)]
+        port: Option<u16>,
+        /// Where everything is kept.
+        #[arg(long, default_value = ".docent")]
+        data_dir: PathBuf,
+        /// Throw the data away and start over.
+        #[arg(long)]
+        fresh: bool,
+    },
+    /// Serve on your PostgreSQL (DATABASE_URL).
+    Serve {
+        #[arg(long)]
+        host: Option<String>,
+        #[arg(long)]
+        port: Option<u16>,
+    },
+    /// Bring the database up to date, and exit.
+    Migrate(Target),
+    /// Tenants.
+    #[command(subcommand)]
+    Tenant(TenantCommand),
+    /// People.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Print the API's description.
+    Openapi,
+    /// Read a document from standard input and print its text as JSON.
+    #[command(hide = true)]
+    Extract { format: Format },
+}
+
+/// Which database.
+#[derive(Args)]
+struct Target {
+    /// Default: DATABASE_URL, or the one of a running `docent dev` in this folder.
+    #[arg(long)]
+    database_url: Option<String>,
+    /// The folder of `docent dev`.
+    #[arg(long, default_value = ".docent")]
+    data_dir: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum TenantCommand {
+    /// Make a tenant with a default assistant.
+    Create {
+        /// a-z, 0-9 and -.
+        slug: String,
+        /// Default: the slug.
+        #[arg(long)]
+        name: Option<String>,
+        /// free, pro or enterprise.
+        #[arg(long, default_value = "free")]
+        plan: String,
+        /// Let anybody with an e-mail address in, as a member.
+        #[arg(long)]
+        allow_signup: bool,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+#[derive(Subcommand)]
+enum UserCommand {
+    /// Add a person to a tenant.
+    Add {
+        /// Slug or id.
+        tenant: String,
+        email: String,
+        /// owner, admin, member or billing.
+        #[arg(long, default_value = "member")]
+        role: Role,
+        #[arg(long, default_value = "")]
+        name: String,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// Runs the program; 2 is "the settings are wrong", 1 any other failure.
+pub fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    if let Command::Extract { format } = command {
+        return run_child(format); // before a runtime exists: it lowers its own limits
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &format!("cannot start: {error}")),
+    };
+    match runtime.block_on(run(command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Settings(text)) => fail(2, &text),
+        Err(Failure::Other(text)) => fail(1, &text),
+    }
+}
+
+enum Failure {
+    Settings(String),
+    Other(String),
+}
+
+impl<E: Into<AppError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Other(error.into().to_string())
+    }
+}
+
+fn fail(code: u8, text: &str) -> ExitCode {
+    drop(writeln!(std::io::stderr(), "docent: {}", text.trim_end()));
+    ExitCode::from(code)
+}
+
+fn say(text: &str) {
+    drop(writeln!(std::io::stdout(), "{text}")); // a closed pipe is the reader's choice
+}
+
+async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Dev { port, data_dir, fresh } => {
+            let settings = settings(flags([("PORT", port.map(|port| port.to_string()))]), true)?;
+            Ok(dev(settings, DevOptions { data_dir, fresh }).await?)
+        }
+        Command::Serve { host, port } => {
+            let port = port.map(|port| port.to_string());
+            let settings = settings(flags([("HOST", host), ("PORT", port)]), false)?;
+            Ok(serve(settings).await?)
+        }
+        Command::Migrate(target) => {
+            let ran = store::migrate(&database_url(&target)?).await?;
+            say(&format!("The database is up to date; {} migrations were run.", ran.len()));
+            Ok(())
+        }
+        Command::Tenant(TenantCommand::Create { slug, name, plan, allow_signup, target }) => {
+            let db = open(&target).await?;
+            let name = name.unwrap_or_else(|| slug.clone());
+            let new = NewTenant { slug, name, plan, allow_signup };
+            let tenant = accounts::create_tenant(&db, new).await?;
+            say(&format!("Made tenant {} ({}).", tenant.slug, tenant.id));
+            Ok(())
+        }
+        Command::User(UserCommand::Add { tenant, email, role, name, target }) => {
+            let db = open(&target).await?;
+            let tenant = Directory::new(db.clone()).find(&tenant).await?;
+            let user = accounts::add_user(&db, &tenant, &email, &name, role).await?;
+            say(&format!("Added {} ({}) as {}.", user.email, user.id, user.role));
+            Ok(())
+        }
+        Command::Openapi => {
+            let json = api::document().to_pretty_json();
+            say(&json.map_err(|error| Failure::Other(error.to_string()))?);
+            Ok(())
+        }
+        Command::Extract { .. } => Ok(()), // ran before the runtime was made
+    }
+}
+
+fn flags<const N: usize>(given: [(&str, Option<String>); N]) -> BTreeMap<String, String> {
+    given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+fn settings(flags: BTreeMap<String, String>, dev: bool) -> Result<Settings, Failure> {
+    let layers = Layers::new(flags).with_environment().with_files(Path::new("."), NAMES);
+    let settings = Settings::load(layers, dev).map_err(|problems| {
+        Failure::Settings(format!("these settings need a change:\n{problems}"))
+    })?;
+    telemetry::init_logging(&settings.log, settings.log_format).map_err(Failure::Settings)?;
+    Ok(settings)
+}
+
+/// The flag, the environment and files, or what a `docent dev` in this folder wrote down.
+fn database_url(target: &Target) -> Result<String, Failure> {
+    let given = flags([("DATABASE_URL", target.database_url.clone())]);
+    let mut layers = Layers::new(given).with_environment().with_files(Path::new("."), NAMES);
+    let kept = || std::fs::read_to_string(target.data_dir.join("database-url")).ok();
+    layers.text("DATABASE_URL").or_else(kept).ok_or_else(|| {
+        Failure::Settings(
+            "set DATABASE_URL or pass --database-url (or run this beside a running `docent dev`)"
+                .into(),
+        )
+    })
+}
+
+async fn open(target: &Target) -> Result<Db, Failure> {
+    let url = database_url(target)?;
+    let options = DbOptions { url, max_connections: 2, acquire: Duration::from_secs(5) };
+    Ok(Db::open(options, &Tasks::current()).await?)
+}

@@ -1,0 +1,13 @@
+//! Settings: flags over environment over `.env` over `docent.toml` over defaults.
+//!
+//! Every setting has one name: `DATABASE_URL` in the environment is `database_url` in the file. All
+//! mistakes are collected and reported at once, in words.
+
+mod layers;
+mod settings;
+
+pub use layers::{Layers, Problems};
+pub use settings::{
+    DatabaseSettings, LogFormat, LoginSettings, MailSettings, ModelSettings, NAMES, ServerSettings,
+    Settings,
+};

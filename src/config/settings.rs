@@ -1,0 +1,287 @@
+//! The settings themselves, one struct per concern. `.env.example` documents each name; a test
+//! compares the two.
+
+use super::layers::{Layers, Problems};
+use crate::types::Secret;
+use std::time::Duration;
+
+/// Every name that is read, as in the environment.
+pub const NAMES: &[&str] = &[
+    "HOST",
+    "PORT",
+    "PUBLIC_URL",
+    "ALLOWED_ORIGINS",
+    "DRAIN_TIMEOUT",
+    "METRICS_TOKEN",
+    "DATABASE_URL",
+    "DATABASE_CONNECTIONS",
+    "DOCENT_SECRET",
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "CHAT_MODEL",
+    "MAX_OUTPUT_TOKENS",
+    "EMBEDDING_MODEL",
+    "EMBEDDING_DIMENSIONS",
+    "SMTP_URL",
+    "MAIL_FROM",
+    "LOGIN_CODES_PER_QUARTER_HOUR",
+    "INGEST_CONCURRENCY",
+    "LOG",
+    "LOG_FORMAT",
+];
+
+/// Where the server listens and who may talk to it.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// `HOST`, default 127.0.0.1 in dev and 0.0.0.0 in serve.
+    pub host: String,
+    /// `PORT`, default 8080; 0 picks a free one.
+    pub port: u16,
+    /// `ALLOWED_ORIGINS` and `PUBLIC_URL`: origins, besides the server's own, whose pages may open
+    /// a WebSocket or call the API.
+    pub allowed_origins: Vec<String>,
+    /// `DRAIN_TIMEOUT`: how long running turns may take to finish at shutdown, default 120 s.
+    pub drain_timeout: Duration,
+    /// `METRICS_TOKEN`: when set, `/metrics` wants it as a bearer token.
+    pub metrics_token: Option<Secret>,
+}
+
+/// PostgreSQL.
+#[derive(Clone, Debug)]
+pub struct DatabaseSettings {
+    /// `DATABASE_URL`: `postgres://user:password@host:port/database`.
+    pub url: Option<Secret>,
+    /// `DATABASE_CONNECTIONS`, default 20.
+    pub connections: u32,
+}
+
+/// The language models.
+#[derive(Clone, Debug)]
+pub struct ModelSettings {
+    /// `OPENAI_API_KEY`.
+    pub openai_api_key: Option<Secret>,
+    /// `OPENAI_BASE_URL`, default `https://api.openai.com/v1` when there is a key.
+    pub openai_base_url: Option<String>,
+    /// `CHAT_MODEL`, default `gpt-4o-mini`; `demo` without key and base URL.
+    pub chat_model: Option<String>,
+    /// `MAX_OUTPUT_TOKENS`: the longest answer, default 1024.
+    pub max_output_tokens: u32,
+    /// `EMBEDDING_MODEL`, default `text-embedding-3-small`; `hashed-ngram-384` is built in.
+    pub embedding_model: Option<String>,
+    /// `EMBEDDING_DIMENSIONS`, default 1536.
+    pub embedding_dimensions: Option<usize>,
+}
+
+impl ModelSettings {
+    /// True when a provider is configured; otherwise the built-in demo model answers.
+    #[must_use]
+    pub fn has_provider(&self) -> bool {
+        self.openai_api_key.is_some() || self.openai_base_url.is_some()
+    }
+}
+
+/// How mail leaves.
+#[derive(Clone, Debug)]
+pub struct MailSettings {
+    /// `SMTP_URL`: `smtps://user:password@host:465` or `smtp://host:25`.
+    pub smtp_url: Option<Secret>,
+    /// `MAIL_FROM`, default `docent <docent@localhost>`.
+    pub from: String,
+}
+
+/// Log-in.
+#[derive(Clone, Debug)]
+pub struct LoginSettings {
+    /// `DOCENT_SECRET`: at least 32 characters; tokens and codes are keyed with it.
+    pub secret: Option<Secret>,
+    /// `LOGIN_CODES_PER_QUARTER_HOUR`: codes one address may ask for, default 5 (dev: 100).
+    pub codes_per_quarter_hour: u32,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Pretty,
+    Json,
+}
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub server: ServerSettings,
+    pub database: DatabaseSettings,
+    pub models: ModelSettings,
+    pub mail: MailSettings,
+    pub login: LoginSettings,
+    /// `INGEST_CONCURRENCY`: documents ingested at once, default 2.
+    pub ingest_concurrency: usize,
+    /// `LOG`: a tracing filter, default `info`.
+    pub log: String,
+    /// `LOG_FORMAT`: pretty or json; default pretty in dev, json in serve.
+    pub log_format: LogFormat,
+    /// True for `docent dev`.
+    pub dev: bool,
+}
+
+impl Settings {
+    /// Reads every setting; `dev` chooses the defaults.
+    ///
+    /// # Errors
+    /// With all mistakes at once.
+    pub fn load(mut layers: Layers, dev: bool) -> Result<Self, Problems> {
+        let l = &mut layers;
+        let settings = Self {
+            server: server(l, dev),
+            database: DatabaseSettings {
+                url: l.text("DATABASE_URL").map(Secret::new),
+                connections: l.parse("DATABASE_CONNECTIONS", "a number of connections", 20),
+            },
+            models: models(l),
+            mail: MailSettings {
+                smtp_url: l.text("SMTP_URL").map(Secret::new),
+                from: l.text("MAIL_FROM").unwrap_or_else(|| "docent <docent@localhost>".into()),
+            },
+            login: LoginSettings {
+                secret: l.text("DOCENT_SECRET").map(Secret::new),
+                codes_per_quarter_hour: l.parse(
+                    "LOGIN_CODES_PER_QUARTER_HOUR",
+                    "a number above 0",
+                    if dev { 100 } else { 5 },
+                ),
+            },
+            ingest_concurrency: l.parse("INGEST_CONCURRENCY", "a number of documents", 2),
+            log: l.text("LOG").unwrap_or_else(|| "info".into()),
+            log_format: match l.text("LOG_FORMAT").as_deref() {
+                Some("json") => LogFormat::Json,
+                Some("pretty") => LogFormat::Pretty,
+                Some(_) => {
+                    l.complain("LOG_FORMAT must be 'pretty' or 'json'");
+                    LogFormat::Pretty
+                }
+                None if dev => LogFormat::Pretty,
+                None => LogFormat::Json,
+            },
+            dev,
+        };
+        settings.check(l);
+        layers.finish()?;
+        Ok(settings)
+    }
+
+    fn check(&self, l: &mut Layers) {
+        match &self.database.url {
+            Some(url) if !url.expose().starts_with("postgres") => {
+                l.complain(
+                    "DATABASE_URL must look like postgres://user:password@host:5432/database",
+                );
+            }
+            None if !self.dev => l.complain(
+                "DATABASE_URL is not set: `docent serve` needs a PostgreSQL with pgvector \
+                 (`docent dev` brings its own)",
+            ),
+            _ => {}
+        }
+        match &self.login.secret {
+            Some(secret) if secret.expose().len() < 32 => {
+                l.complain("DOCENT_SECRET must have at least 32 characters");
+            }
+            None if !self.dev => l.complain(
+                "DOCENT_SECRET is not set: use 32 or more random characters, the same on every \
+                 node (for example from `openssl rand -hex 32`)",
+            ),
+            _ => {}
+        }
+        let at_least_one = [
+            ("DATABASE_CONNECTIONS", u64::from(self.database.connections)),
+            ("INGEST_CONCURRENCY", self.ingest_concurrency as u64),
+            ("LOGIN_CODES_PER_QUARTER_HOUR", u64::from(self.login.codes_per_quarter_hour)),
+            ("MAX_OUTPUT_TOKENS", u64::from(self.models.max_output_tokens)),
+        ];
+        for (name, value) in at_least_one {
+            if value == 0 {
+                l.complain(format!("{name} must be above 0"));
+            }
+        }
+        if self.models.embedding_dimensions.is_some_and(|n| !(1..=4000).contains(&n)) {
+            l.complain("EMBEDDING_DIMENSIONS must be between 1 and 4000");
+        }
+    }
+}
+
+fn server(l: &mut Layers, dev: bool) -> ServerSettings {
+    let mut allowed_origins = l.list("ALLOWED_ORIGINS");
+    allowed_origins.extend(l.text("PUBLIC_URL"));
+    for origin in &mut allowed_origins {
+        *origin = origin.trim_end_matches('/').to_lowercase();
+        if !origin.starts_with("http://") && !origin.starts_with("https://") {
+            l.complain(format!("'{origin}' is not an origin: write it as https://app.example.com"));
+        }
+    }
+    let host = if dev { "127.0.0.1" } else { "0.0.0.0" };
+    ServerSettings {
+        host: l.text("HOST").unwrap_or_else(|| host.into()),
+        port: l.parse("PORT", "a port number", 8080),
+        allowed_origins,
+        drain_timeout: Duration::from_secs(l.parse("DRAIN_TIMEOUT", "a number of seconds", 120)),
+        metrics_token: l.text("METRICS_TOKEN").map(Secret::new),
+    }
+}
+
+fn models(l: &mut Layers) -> ModelSettings {
+    let base_url = l.text("OPENAI_BASE_URL");
+    if base_url.as_deref().is_some_and(|url| !url.starts_with("http")) {
+        l.complain("OPENAI_BASE_URL must look like https://api.openai.com/v1");
+    }
+    let dimensions: usize = l.parse("EMBEDDING_DIMENSIONS", "a number of dimensions", 0);
+    ModelSettings {
+        openai_api_key: l.text("OPENAI_API_KEY").map(Secret::new),
+        openai_base_url: base_url.map(|url| url.trim_end_matches('/').to_owned()),
+        chat_model: l.text("CHAT_MODEL"),
+        max_output_tokens: l.parse("MAX_OUTPUT_TOKENS", "a number of tokens", 1024),
+        embedding_model: l.text("EMBEDDING_MODEL"),
+        embedding_dimensions: (dimensions > 0).then_some(dimensions),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn layers(values: &[(&str, &str)]) -> Layers {
+        Layers::new(values.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect())
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_at_once() {
+        let problems = Settings::load(layers(&[("PORT", "eighty"), ("LOG_FORMAT", "xml")]), false)
+            .unwrap_err();
+        let text = problems.to_string();
+        for word in ["PORT", "LOG_FORMAT", "DATABASE_URL", "DOCENT_SECRET"] {
+            assert!(text.contains(word), "{word} is missing in:\n{text}");
+        }
+        assert!(!text.contains("eighty"), "values are not repeated");
+    }
+
+    #[test]
+    fn dev_needs_nothing() {
+        let settings = Settings::load(Layers::new(BTreeMap::new()), true).unwrap();
+        assert_eq!((settings.server.port, settings.server.host.as_str()), (8080, "127.0.0.1"));
+        assert!(!settings.models.has_provider());
+    }
+
+    #[test]
+    fn env_example_documents_every_name_and_no_other() {
+        let example = include_str!("../../.env.example");
+        let mut documented: Vec<&str> = example
+            .lines()
+            .filter_map(|line| line.trim_start_matches("# ").split_once('='))
+            .map(|(name, _)| name)
+            .filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+            .collect();
+        let mut known = NAMES.to_vec();
+        documented.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(documented, known);
+    }
+}

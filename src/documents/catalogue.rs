@@ -1,0 +1,94 @@
+//! Reading and deleting documents. All of a tenant's users see all of its documents.
+
+use crate::store::documents::Document;
+use crate::store::{Db, DbError, blobs, pages, segments};
+use crate::types::{Ctx, DocumentId};
+
+/// One page's text.
+#[derive(Clone, Debug)]
+pub struct PageText {
+    pub document: Document,
+    pub page: i32,
+    pub text: String,
+}
+
+/// A tenant's documents. Cheap to clone.
+#[derive(Clone)]
+pub struct Catalogue {
+    db: Db,
+}
+
+impl Catalogue {
+    /// Over `db`.
+    #[must_use]
+    pub fn new(db: Db) -> Self {
+        Self { db }
+    }
+
+    /// Newest first.
+    ///
+    /// # Errors
+    /// When the database fails, here and below.
+    pub async fn list(
+        &self,
+        ctx: Ctx,
+        before: Option<DocumentId>,
+        limit: i64,
+    ) -> Result<Vec<Document>, DbError> {
+        let mut tx = self.db.tenant(ctx.tenant).await?;
+        let found = Document::list(&mut tx, ctx.tenant, before, limit).await?;
+        tx.commit().await?;
+        Ok(found)
+    }
+
+    /// One document, if the tenant has it.
+    pub async fn find(&self, ctx: Ctx, id: DocumentId) -> Result<Option<Document>, DbError> {
+        let mut tx = self.db.tenant(ctx.tenant).await?;
+        let found = Document::find(&mut tx, ctx.tenant, id).await?;
+        tx.commit().await?;
+        Ok(found)
+    }
+
+    /// A page of a document, counted from 1.
+    pub async fn page(
+        &self,
+        ctx: Ctx,
+        id: DocumentId,
+        page: i32,
+    ) -> Result<Option<PageText>, DbError> {
+        let mut tx = self.db.tenant(ctx.tenant).await?;
+        let document = Document::find(&mut tx, ctx.tenant, id).await?;
+        let text = pages::find(&mut tx, ctx.tenant, id, page).await?;
+        tx.commit().await?;
+        Ok(document.zip(text).map(|(document, text)| PageText { document, page, text }))
+    }
+
+    /// A piece of the uploaded bytes ([`blobs::PIECE`] each); `None` after the last.
+    pub async fn piece(
+        &self,
+        ctx: Ctx,
+        id: DocumentId,
+        seq: i32,
+    ) -> Result<Option<Vec<u8>>, DbError> {
+        let mut tx = self.db.tenant(ctx.tenant).await?;
+        let piece = blobs::piece(&mut tx, ctx.tenant, id, seq).await?;
+        tx.commit().await?;
+        Ok(piece)
+    }
+
+    /// Deletes a document with all that quotes it: bytes, pages, chunks, vectors, citations, and the
+    /// logs of the turns that cited it. `false` when the user may not, `None` when there is none.
+    pub async fn delete(&self, ctx: Ctx, id: DocumentId) -> Result<Option<bool>, DbError> {
+        let mut tx = self.db.tenant(ctx.tenant).await?;
+        let Some(document) = Document::find(&mut tx, ctx.tenant, id).await? else {
+            return Ok(None);
+        };
+        if document.user_id != ctx.user && !ctx.role.manages_documents() {
+            return Ok(Some(false));
+        }
+        segments::delete_quoting(&mut tx, ctx.tenant, id).await?;
+        Document::delete(&mut tx, ctx.tenant, id).await?;
+        tx.commit().await?;
+        Ok(Some(true))
+    }
+}

@@ -1,0 +1,18 @@
+//! A tenant's documents: uploaded, ingested, read, deleted.
+//!
+//! An upload is stored with its job in one transaction; ingestion ends in another that holds pages,
+//! chunks, vectors, bill and status together, so a crash at any instruction leaves either nothing or
+//! everything of it.
+
+mod catalogue;
+mod chunker;
+pub mod extract;
+mod ingest;
+mod progress;
+mod upload;
+
+pub use catalogue::{Catalogue, PageText};
+pub use chunker::{Chunk, ChunkOptions, chunk};
+pub use ingest::{Ingestor, Outcome};
+pub use progress::Progress;
+pub use upload::{MAX_BYTES, UploadError, Uploaded, Uploads};

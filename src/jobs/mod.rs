@@ -1,0 +1,5 @@
+//! Durable background work: rows in PostgreSQL, owned by lease. What a job does is `worker`'s.
+
+mod queue;
+
+pub use queue::{LEASE_SECONDS, Queue, backoff_seconds};

@@ -1,0 +1,31 @@
+//! docent: a real-time, multi-tenant chat server that answers from a tenant's own documents.
+//!
+//! The folders are the floors of one house; a module imports only from lower floors or its own
+//! folder (`tests/it/architecture.rs` holds the code to it). From the top: `app`, `dev`, `cli`
+//! compose; `api`, `worker` are the edges; `accounts`, `chat`, `documents` are what the product
+//! does; `auth`, `limiter`, `metering`, `llm`, `embedding`, `retrieval`, `jobs` are capabilities;
+//! `store`, `net`, `mail` reach the outside; `config`, `telemetry`, `runtime`, `types` are ground.
+
+pub mod accounts;
+pub mod api;
+pub mod app;
+pub mod auth;
+pub mod chat;
+pub mod cli;
+pub mod config;
+pub mod dev;
+pub mod documents;
+pub mod embedding;
+pub mod jobs;
+pub mod limiter;
+pub mod llm;
+pub mod mail;
+pub mod metering;
+pub mod net;
+pub mod retrieval;
+pub mod runtime;
+pub mod store;
+pub mod telemetry;
+pub mod text;
+pub mod types;
+pub mod worker;

@@ -1,0 +1,52 @@
+//! A large tenant gets a partition of its own with an HNSW index; small ones share a partition that
+//! is scanned exactly. One index shared by tenants would return other tenants' neighbours and then
+//! filter them away: too few rows, or the wrong ones.
+
+use crate::store::embeddings::{self, Partition};
+use crate::store::{Db, DbError};
+use crate::types::TenantId;
+use thiserror::Error;
+
+/// Chunks from which on a tenant has its own index (`benches/README.md` has the measurement).
+pub const OWN_INDEX_FROM: i64 = 10_000;
+
+/// Why the partition could not be made.
+#[derive(Debug, Error)]
+#[error(transparent)]
+pub struct IndexError(#[from] DbError);
+
+impl From<diesel::result::Error> for IndexError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self(error.into())
+    }
+}
+
+/// Moves a tenant that has at least `threshold` vectors into its own partition and indexes it.
+/// Returns whether it did; doing it again does nothing. Searches go on meanwhile: the rows move in
+/// one short transaction, the index is built in another.
+///
+/// # Errors
+/// When the database fails; what was done until then stays valid.
+pub async fn give_own_index(
+    db: &Db,
+    tenant: TenantId,
+    model_id: i32,
+    dimensions: usize,
+    threshold: i64,
+) -> Result<bool, IndexError> {
+    let mut tx = db.tenant(tenant).await?;
+    let shared = embeddings::count_shared(&mut tx, tenant).await?;
+    drop(tx);
+    if shared < threshold {
+        return Ok(false);
+    }
+    let partition = Partition::of(tenant);
+    let mut tx = db.owner().await?;
+    partition.create(&mut tx).await?;
+    tx.commit().await?;
+    let mut tx = db.owner().await?;
+    partition.index(&mut tx, model_id, dimensions).await?;
+    tx.commit().await?;
+    tracing::info!(tenant.id = %tenant, chunks = shared, "A tenant got an index of its own");
+    Ok(true)
+}

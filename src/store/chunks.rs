@@ -1,0 +1,125 @@
+//! The pieces of documents that retrieval returns.
+
+use super::Conn;
+use super::schema::chunks;
+use crate::types::{ChunkId, DocumentId, TenantId};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid};
+use diesel_async::RunQueryDsl;
+
+#[derive(Insertable)]
+#[diesel(table_name = chunks)]
+pub struct NewChunk<'a> {
+    pub tenant_id: TenantId,
+    pub id: ChunkId,
+    pub document_id: DocumentId,
+    pub seq: i32,
+    pub page: i32,
+    pub page_end: i32,
+    pub tokens: i32,
+    pub content: &'a str,
+}
+
+/// A chunk with the name of its document.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct FoundChunk {
+    #[diesel(sql_type = Uuid)]
+    pub id: ChunkId,
+    #[diesel(sql_type = Uuid)]
+    pub document_id: DocumentId,
+    #[diesel(sql_type = Text)]
+    pub file_name: String,
+    #[diesel(sql_type = Text)]
+    pub media_type: String,
+    #[diesel(sql_type = Integer)]
+    pub seq: i32,
+    #[diesel(sql_type = Integer)]
+    pub page: i32,
+    #[diesel(sql_type = Integer)]
+    pub page_end: i32,
+    #[diesel(sql_type = Integer)]
+    pub tokens: i32,
+    #[diesel(sql_type = Text)]
+    pub content: String,
+}
+
+/// Deletes what an earlier attempt left, embeddings included.
+pub async fn delete(conn: &mut Conn, tenant: TenantId, document: DocumentId) -> QueryResult<()> {
+    diesel::delete(
+        chunks::table.filter(chunks::tenant_id.eq(tenant).and(chunks::document_id.eq(document))),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Inserts in statements of a thousand rows.
+pub async fn insert(conn: &mut Conn, rows: &[NewChunk<'_>]) -> QueryResult<()> {
+    for batch in rows.chunks(1000) {
+        diesel::insert_into(chunks::table).values(batch).execute(conn).await?;
+    }
+    Ok(())
+}
+
+/// The given chunks of ready documents, in no order.
+pub async fn load(
+    conn: &mut Conn,
+    tenant: TenantId,
+    ids: &[ChunkId],
+) -> QueryResult<Vec<FoundChunk>> {
+    diesel::sql_query(
+        "SELECT c.id, c.document_id, d.name AS file_name, d.media_type, c.seq, c.page, c.page_end,
+                c.tokens, c.content
+         FROM chunks c JOIN documents d ON d.tenant_id = c.tenant_id AND d.id = c.document_id
+         WHERE c.tenant_id = $1 AND c.id = ANY($2)",
+    )
+    .bind::<Uuid, _>(tenant)
+    .bind::<Array<Uuid>, _>(ids)
+    .load(conn)
+    .await
+}
+
+#[derive(QueryableByName)]
+struct Hit {
+    #[diesel(sql_type = Uuid)]
+    id: ChunkId,
+}
+
+/// Full-text search, best first: any of the question's words counts, as a question is no list of
+/// words that must all be there.
+pub async fn search(
+    conn: &mut Conn,
+    tenant: TenantId,
+    question: &str,
+    limit: i64,
+) -> QueryResult<Vec<ChunkId>> {
+    let hits: Vec<Hit> = diesel::sql_query(
+        "WITH q AS (
+           SELECT NULLIF(replace(plainto_tsquery('english', $2)::text, '&', '|'), '')::tsquery
+                  AS words)
+         SELECT c.id FROM chunks c, q
+         WHERE c.tenant_id = $1 AND c.tsv @@ q.words
+         ORDER BY ts_rank_cd(c.tsv, q.words, 1 | 32) DESC, c.id LIMIT $3",
+    )
+    .bind::<Uuid, _>(tenant)
+    .bind::<Text, _>(question)
+    .bind::<BigInt, _>(limit)
+    .load(conn)
+    .await?;
+    Ok(hits.into_iter().map(|hit| hit.id).collect())
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    n: Option<i64>,
+}
+
+/// How many chunks a tenant has.
+pub async fn count(conn: &mut Conn, tenant: TenantId) -> QueryResult<i64> {
+    let count: Count = diesel::sql_query("SELECT count(*) AS n FROM chunks WHERE tenant_id = $1")
+        .bind::<Uuid, _>(tenant)
+        .get_result(conn)
+        .await?;
+    Ok(count.n.unwrap_or(0))
+}

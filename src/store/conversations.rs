@@ -1,0 +1,151 @@
+//! Conversations of a user.
+
+use super::Conn;
+use super::schema::conversations;
+use crate::types::{AssistantId, ConversationId, TenantId, TurnId, UserId};
+use chrono::{DateTime, Utc};
+use diesel::dsl::now;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid};
+use diesel_async::RunQueryDsl;
+
+/// A conversation, with the turn that is running in it.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Conversation {
+    #[diesel(sql_type = Uuid)]
+    pub id: ConversationId,
+    #[diesel(sql_type = Uuid)]
+    pub assistant_id: AssistantId,
+    #[diesel(sql_type = Text)]
+    pub title: String,
+    #[diesel(sql_type = Nullable<Uuid>)]
+    pub running_turn_id: Option<TurnId>,
+    #[diesel(sql_type = Timestamptz)]
+    pub created_at: DateTime<Utc>,
+    #[diesel(sql_type = Timestamptz)]
+    pub updated_at: DateTime<Utc>,
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = conversations)]
+pub struct NewConversation<'a> {
+    pub tenant_id: TenantId,
+    pub id: ConversationId,
+    pub user_id: UserId,
+    pub assistant_id: AssistantId,
+    pub title: &'a str,
+}
+
+impl NewConversation<'_> {
+    pub async fn insert(&self, conn: &mut Conn) -> QueryResult<()> {
+        diesel::insert_into(conversations::table).values(self).execute(conn).await?;
+        Ok(())
+    }
+}
+
+const SELECT: &str = "SELECT c.id, c.assistant_id, c.title, t.id AS running_turn_id, c.created_at, c.updated_at
+     FROM conversations c
+     LEFT JOIN turns t ON t.tenant_id = c.tenant_id AND t.conversation_id = c.id AND t.state = 'running'
+     WHERE c.tenant_id = $1 AND c.user_id = $2";
+
+impl Conversation {
+    /// Only the user's own: somebody else's is not there.
+    pub async fn find(
+        conn: &mut Conn,
+        tenant: TenantId,
+        user: UserId,
+        id: ConversationId,
+    ) -> QueryResult<Option<Self>> {
+        diesel::sql_query(format!("{SELECT} AND c.id = $3"))
+            .bind::<Uuid, _>(tenant)
+            .bind::<Uuid, _>(user)
+            .bind::<Uuid, _>(id)
+            .get_result(conn)
+            .await
+            .optional()
+    }
+
+    /// Last used first, those before `before`.
+    pub async fn list(
+        conn: &mut Conn,
+        tenant: TenantId,
+        user: UserId,
+        before: Option<(DateTime<Utc>, ConversationId)>,
+        limit: i64,
+    ) -> QueryResult<Vec<Self>> {
+        let (time, id) = before.unzip();
+        diesel::sql_query(format!(
+            "{SELECT} AND ($3::timestamptz IS NULL OR (c.updated_at, c.id) < ($3, $4))
+             ORDER BY c.updated_at DESC, c.id DESC LIMIT $5"
+        ))
+        .bind::<Uuid, _>(tenant)
+        .bind::<Uuid, _>(user)
+        .bind::<Nullable<Timestamptz>, _>(time)
+        .bind::<Nullable<Uuid>, _>(id)
+        .bind::<BigInt, _>(limit)
+        .load(conn)
+        .await
+    }
+}
+
+/// The assistant of the user's conversation.
+pub async fn assistant_of(
+    conn: &mut Conn,
+    tenant: TenantId,
+    user: UserId,
+    id: ConversationId,
+) -> QueryResult<Option<AssistantId>> {
+    conversations::table
+        .find((tenant, id))
+        .filter(conversations::user_id.eq(user))
+        .select(conversations::assistant_id)
+        .first(conn)
+        .await
+        .optional()
+}
+
+/// Says that something happened in it.
+pub async fn touch(conn: &mut Conn, tenant: TenantId, id: ConversationId) -> QueryResult<()> {
+    diesel::update(conversations::table.find((tenant, id)))
+        .set(conversations::updated_at.eq(now))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// False when the user has no such conversation.
+pub async fn rename(
+    conn: &mut Conn,
+    tenant: TenantId,
+    user: UserId,
+    id: ConversationId,
+    title: &str,
+) -> QueryResult<bool> {
+    let rows = diesel::update(
+        conversations::table.find((tenant, id)).filter(conversations::user_id.eq(user)),
+    )
+    .set(conversations::title.eq(title))
+    .execute(conn)
+    .await?;
+    Ok(rows == 1)
+}
+
+/// Deletes it with its messages and turns, unless a turn runs in it; the ledger keeps what it cost.
+pub async fn delete(
+    conn: &mut Conn,
+    tenant: TenantId,
+    user: UserId,
+    id: ConversationId,
+) -> QueryResult<bool> {
+    let rows = diesel::sql_query(
+        "DELETE FROM conversations c WHERE tenant_id = $1 AND user_id = $2 AND id = $3
+           AND NOT EXISTS (SELECT FROM turns t WHERE t.tenant_id = $1 AND t.conversation_id = $3
+                           AND t.state = 'running')",
+    )
+    .bind::<Uuid, _>(tenant)
+    .bind::<Uuid, _>(user)
+    .bind::<Uuid, _>(id)
+    .execute(conn)
+    .await?;
+    Ok(rows == 1)
+}

@@ -1,0 +1,161 @@
+//! The pool, and the only doors to it.
+//!
+//! Connections are opened on the main runtime: one opened on an actix worker's would die with it.
+
+use super::tx::Tx;
+use crate::runtime::Tasks;
+use crate::types::TenantId;
+use diesel::ConnectionError;
+use diesel_async::pooled_connection::bb8::{Pool, RunError};
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use std::time::Duration;
+use thiserror::Error;
+
+/// How large the pool is and how long a caller waits for a connection.
+#[derive(Clone, Debug)]
+pub struct DbOptions {
+    pub url: String,
+    pub max_connections: u32,
+    pub acquire: Duration,
+}
+
+/// A failure of the database. Callers answer 503 for `Unavailable` and an opaque 500 for `Query`.
+#[derive(Debug, Error)]
+pub enum DbError {
+    #[error("the database cannot be reached: {0}")]
+    Unavailable(String),
+    #[error("a database query failed")]
+    Query(#[from] diesel::result::Error),
+    #[error("{0}")]
+    Unsafe(String),
+}
+
+impl DbError {
+    /// True when the same work may succeed if it is tried again.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        use diesel::result::{DatabaseErrorKind as Kind, Error};
+        match self {
+            Self::Unavailable(_) => true,
+            Self::Query(Error::DatabaseError(kind, _)) => matches!(
+                kind,
+                Kind::SerializationFailure | Kind::ClosedConnection | Kind::UnableToSendCommand
+            ),
+            Self::Query(Error::BrokenTransactionManager) => true,
+            _ => false,
+        }
+    }
+}
+
+/// The database. Cheap to clone.
+#[derive(Clone)]
+pub struct Db {
+    pool: Pool<AsyncPgConnection>,
+    tasks: Tasks,
+}
+
+impl Db {
+    /// Opens the pool lazily: a database that is down is found by the first transaction.
+    ///
+    /// # Errors
+    /// When the pool cannot be built.
+    pub async fn open(options: DbOptions, tasks: &Tasks) -> Result<Self, DbError> {
+        let main = tasks.clone();
+        let mut config = ManagerConfig::<AsyncPgConnection>::default();
+        config.custom_setup = Box::new(move |url| {
+            let (url, main) = (url.to_owned(), main.clone());
+            Box::pin(async move {
+                main.on_main(async move { AsyncPgConnection::establish(&url).await })
+                    .await
+                    .unwrap_or_else(|stop| Err(ConnectionError::BadConnection(stop.to_string())))
+            })
+        });
+        let manager = AsyncDieselConnectionManager::new_with_config(options.url, config);
+        let pool = Pool::builder()
+            .max_size(options.max_connections)
+            .connection_timeout(options.acquire)
+            .test_on_check_out(false) // a round trip per use; a dead socket is seen by is_broken
+            .build(manager)
+            .await
+            .map_err(|error| DbError::Unavailable(error.to_string()))?;
+        Ok(Self { pool, tasks: tasks.clone() })
+    }
+
+    /// A transaction that sees the rows of `tenant` and no others.
+    ///
+    /// # Errors
+    /// `Unavailable` when no connection could be had in time.
+    pub async fn tenant(&self, tenant: TenantId) -> Result<Tx, DbError> {
+        // One round trip; the id is a UUID, so there is nothing to escape.
+        self.begin(&format!(
+            "BEGIN; SET LOCAL ROLE docent_app; \
+             SELECT set_config('docent.tenant_id', '{tenant}', true)"
+        ))
+        .await
+    }
+
+    /// A transaction for work across tenants: the queue, the sweeper, finding a tenant by its slug.
+    ///
+    /// # Errors
+    /// `Unavailable` when no connection could be had in time.
+    pub async fn system(&self) -> Result<Tx, DbError> {
+        self.begin("BEGIN; SET LOCAL ROLE docent_system").await
+    }
+
+    /// A transaction of the login role, which owns the tables: for what only an owner may do
+    /// (a partition and its index).
+    ///
+    /// # Errors
+    /// `Unavailable` when no connection could be had in time.
+    pub async fn owner(&self) -> Result<Tx, DbError> {
+        self.begin("BEGIN").await
+    }
+
+    async fn begin(&self, statements: &str) -> Result<Tx, DbError> {
+        let conn = self.pool.get_owned().await.map_err(|error| match error {
+            RunError::TimedOut => DbError::Unavailable("no connection became free in time".into()),
+            RunError::User(PoolError::ConnectionError(error)) => {
+                DbError::Unavailable(error.to_string())
+            }
+            RunError::User(PoolError::QueryError(error)) => DbError::Query(error),
+        })?;
+        Tx::begin(conn, self.tasks.clone(), statements).await
+    }
+
+    /// Refuses a set-up in which row security would not hold: the roles transactions switch to must
+    /// neither be superusers nor bypass it, and every table with a tenant must force it.
+    ///
+    /// # Errors
+    /// `Unsafe` names the role or table.
+    pub async fn check_isolation(&self) -> Result<(), DbError> {
+        #[derive(diesel::QueryableByName)]
+        struct Finding {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            what: String,
+        }
+        let mut tx = self.owner().await?;
+        let findings: Vec<Finding> = diesel::sql_query(
+            "SELECT 'role ' || rolname || ' bypasses row-level security' AS what FROM pg_roles
+              WHERE rolname IN ('docent_app', 'docent_system', 'docent_billing')
+                AND (rolsuper OR rolbypassrls)
+             UNION ALL
+             SELECT 'table ' || c.relname || ' does not force row-level security' FROM pg_class c
+               JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+              WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+                AND NOT (c.relrowsecurity AND c.relforcerowsecurity)",
+        )
+        .load(&mut *tx)
+        .await?;
+        match findings.as_slice() {
+            [] => Ok(()),
+            found => {
+                let all: Vec<&str> = found.iter().map(|finding| finding.what.as_str()).collect();
+                Err(DbError::Unsafe(format!(
+                    "refusing to start, tenants would not be isolated: {}",
+                    all.join("; ")
+                )))
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Vectors, one row per chunk and embedding model, and the models themselves.
+
+use super::schema::sql_types::Halfvec;
+use super::schema::{embedding_models, embeddings};
+use super::{Conn, HalfVec};
+use crate::types::{ChunkId, DocumentId, TenantId};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Double, Uuid};
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+
+#[derive(Insertable)]
+#[diesel(table_name = embeddings)]
+pub struct NewEmbedding {
+    pub tenant_id: TenantId,
+    pub model_id: i32,
+    pub chunk_id: ChunkId,
+    pub document_id: DocumentId,
+    pub embedding: HalfVec,
+}
+
+/// A chunk and its cosine distance to the question, 0 (same direction) to 2.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Neighbour {
+    #[diesel(sql_type = Uuid)]
+    pub chunk_id: ChunkId,
+    #[diesel(sql_type = Double)]
+    pub distance: f64,
+}
+
+/// The id of a model, made on first use; needs a system transaction. `None` when the name is known
+/// with other dimensions: its old vectors could not be compared with new ones.
+pub async fn model_id(conn: &mut Conn, name: &str, dimensions: i32) -> QueryResult<Option<i32>> {
+    diesel::insert_into(embedding_models::table)
+        .values((embedding_models::name.eq(name), embedding_models::dimensions.eq(dimensions)))
+        .on_conflict_do_nothing()
+        .execute(conn)
+        .await?;
+    let (id, known): (i32, i32) = embedding_models::table
+        .filter(embedding_models::name.eq(name))
+        .select((embedding_models::id, embedding_models::dimensions))
+        .first(conn)
+        .await?;
+    Ok((known == dimensions).then_some(id))
+}
+
+/// Inserts in statements of five hundred rows.
+pub async fn insert(conn: &mut Conn, rows: &[NewEmbedding]) -> QueryResult<()> {
+    for batch in rows.chunks(500) {
+        diesel::insert_into(embeddings::table).values(batch).execute(conn).await?;
+    }
+    Ok(())
+}
+
+/// The nearest chunks, nearest first. One statement serves both plans: an exact scan in the shared
+/// partition, and the HNSW index where the tenant has a partition of its own. Dimensions and model
+/// are written out because the index is built over that expression and for that model.
+pub async fn nearest(
+    conn: &mut Conn,
+    tenant: TenantId,
+    model_id: i32,
+    question: &HalfVec,
+    limit: i64,
+) -> QueryResult<Vec<Neighbour>> {
+    let dimensions = question.dimensions();
+    diesel::sql_query(format!(
+        "SELECT chunk_id, (embedding::halfvec({dimensions}) <=> $2::halfvec({dimensions})) AS distance
+         FROM embeddings WHERE tenant_id = $1 AND model_id = {model_id}
+         ORDER BY embedding::halfvec({dimensions}) <=> $2::halfvec({dimensions}) LIMIT $3"
+    ))
+    .bind::<Uuid, _>(tenant)
+    .bind::<Halfvec, _>(question)
+    .bind::<BigInt, _>(limit)
+    .load(conn)
+    .await
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    n: i64,
+}
+
+/// How many vectors of a tenant lie in the shared partition.
+pub async fn count_shared(conn: &mut Conn, tenant: TenantId) -> QueryResult<i64> {
+    let count: Count =
+        diesel::sql_query("SELECT count(*) AS n FROM embeddings_shared WHERE tenant_id = $1")
+            .bind::<Uuid, _>(tenant)
+            .get_result(conn)
+            .await?;
+    Ok(count.n)
+}
+
+/// A tenant's own partition of `embeddings`. All names are made of the tenant's id.
+pub struct Partition {
+    tenant: TenantId,
+    table: String,
+}
+
+impl Partition {
+    #[must_use]
+    pub fn of(tenant: TenantId) -> Self {
+        Self { tenant, table: format!("embeddings_{}", tenant.uuid().simple()) }
+    }
+
+    /// Makes the table, moves the tenant's rows, attaches it. Needs the owner's transaction.
+    pub async fn create(&self, conn: &mut Conn) -> QueryResult<()> {
+        let Self { tenant, table } = self;
+        conn.batch_execute(&format!(
+            "LOCK TABLE embeddings_shared IN SHARE ROW EXCLUSIVE MODE;
+             CREATE TABLE {table} (LIKE embeddings INCLUDING DEFAULTS INCLUDING STORAGE);
+             ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;
+             ALTER TABLE {table} FORCE ROW LEVEL SECURITY;
+             CREATE POLICY tenant ON {table} TO docent_app
+               USING (tenant_id = (SELECT current_tenant()))
+               WITH CHECK (tenant_id = (SELECT current_tenant()));
+             GRANT SELECT, INSERT, DELETE ON {table} TO docent_app;
+             SET LOCAL ROLE docent_app;
+             SELECT set_config('docent.tenant_id', '{tenant}', true);
+             INSERT INTO {table} SELECT * FROM embeddings_shared WHERE tenant_id = '{tenant}';
+             DELETE FROM embeddings_shared WHERE tenant_id = '{tenant}';
+             SET LOCAL ROLE NONE;
+             ALTER TABLE embeddings ATTACH PARTITION {table} FOR VALUES IN ('{tenant}')"
+        ))
+        .await
+    }
+
+    /// Builds the HNSW index of one model's vectors. Needs the owner's transaction.
+    pub async fn index(
+        &self,
+        conn: &mut Conn,
+        model_id: i32,
+        dimensions: usize,
+    ) -> QueryResult<()> {
+        let table = &self.table;
+        conn.batch_execute(&format!(
+            "CREATE INDEX IF NOT EXISTS {table}_{model_id} ON {table}
+               USING hnsw ((embedding::halfvec({dimensions})) halfvec_cosine_ops)
+               WHERE model_id = {model_id}"
+        ))
+        .await
+    }
+}

@@ -1,0 +1,154 @@
+//! The durable queue: a job is owned by lease, never by a lock held over the work.
+
+use super::Conn;
+use super::schema::jobs;
+use crate::types::{DocumentId, JobId, NodeId, TenantId};
+use diesel::prelude::*;
+use diesel::sql_types::{Double, Integer, Text, Uuid};
+use diesel_async::RunQueryDsl;
+
+/// A job in the hands of the node that claimed it.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct ClaimedJob {
+    #[diesel(sql_type = Uuid)]
+    pub tenant_id: TenantId,
+    #[diesel(sql_type = Uuid)]
+    pub id: JobId,
+    #[diesel(sql_type = Uuid)]
+    pub document_id: DocumentId,
+    /// Counted from 1.
+    #[diesel(sql_type = Integer)]
+    pub attempts: i32,
+    #[diesel(sql_type = Integer)]
+    pub max_attempts: i32,
+}
+
+/// Queues the ingestion of a document; in the transaction that stores it.
+pub async fn enqueue(
+    conn: &mut Conn,
+    tenant: TenantId,
+    id: JobId,
+    document: DocumentId,
+) -> QueryResult<()> {
+    diesel::insert_into(jobs::table)
+        .values((
+            jobs::tenant_id.eq(tenant),
+            jobs::id.eq(id),
+            jobs::kind.eq("ingest"),
+            jobs::document_id.eq(document),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Takes the job that is due longest, also one whose owner let its lease run out. Needs a system
+/// transaction, committed before the work begins.
+pub async fn claim(
+    conn: &mut Conn,
+    owner: NodeId,
+    lease_seconds: f64,
+) -> QueryResult<Option<ClaimedJob>> {
+    diesel::sql_query(
+        "UPDATE jobs SET state = 'running', attempts = attempts + 1, owner = $1,
+                         lease_until = now() + make_interval(secs => $2)
+         WHERE (tenant_id, id) IN (
+           SELECT tenant_id, id FROM jobs
+           WHERE (state = 'queued' AND run_at <= now()) OR (state = 'running' AND lease_until < now())
+           ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+         RETURNING tenant_id, id, document_id, attempts, max_attempts",
+    )
+    .bind::<Uuid, _>(owner)
+    .bind::<Double, _>(lease_seconds)
+    .get_result(conn)
+    .await
+    .optional()
+}
+
+/// Locks the job and says whether `owner` still holds it: a lease that ran out may have been taken.
+pub async fn lock_owned(conn: &mut Conn, job: &ClaimedJob, owner: NodeId) -> QueryResult<bool> {
+    let held: Option<JobId> = jobs::table
+        .find((job.tenant_id, job.id))
+        .filter(
+            jobs::owner
+                .eq(owner.uuid())
+                .and(jobs::state.eq("running"))
+                .and(jobs::attempts.eq(job.attempts)),
+        )
+        .select(jobs::id)
+        .for_update()
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(held.is_some())
+}
+
+/// Extends the lease; false when the job is no longer `owner`'s.
+pub async fn heartbeat(
+    conn: &mut Conn,
+    job: &ClaimedJob,
+    owner: NodeId,
+    lease_seconds: f64,
+) -> QueryResult<bool> {
+    let rows = diesel::sql_query(
+        "UPDATE jobs SET lease_until = now() + make_interval(secs => $4)
+         WHERE tenant_id = $1 AND id = $2 AND owner = $3 AND state = 'running' AND attempts = $5",
+    )
+    .bind::<Uuid, _>(job.tenant_id)
+    .bind::<Uuid, _>(job.id)
+    .bind::<Uuid, _>(owner)
+    .bind::<Double, _>(lease_seconds)
+    .bind::<Integer, _>(job.attempts)
+    .execute(conn)
+    .await?;
+    Ok(rows == 1)
+}
+
+/// The job is over: `state` is done or failed.
+pub async fn finish(conn: &mut Conn, job: &ClaimedJob, state: &str) -> QueryResult<()> {
+    diesel::update(jobs::table.find((job.tenant_id, job.id)))
+        .set((jobs::state.eq(state), jobs::lease_until.eq(None::<chrono::DateTime<chrono::Utc>>)))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Back to the queue, due in `delay_seconds`.
+pub async fn retry(
+    conn: &mut Conn,
+    job: &ClaimedJob,
+    error: &str,
+    delay_seconds: f64,
+) -> QueryResult<()> {
+    diesel::sql_query(
+        "UPDATE jobs SET state = 'queued', owner = NULL, lease_until = NULL, last_error = $3,
+                         run_at = now() + make_interval(secs => $4)
+         WHERE tenant_id = $1 AND id = $2",
+    )
+    .bind::<Uuid, _>(job.tenant_id)
+    .bind::<Uuid, _>(job.id)
+    .bind::<Text, _>(error)
+    .bind::<Double, _>(delay_seconds)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Gives back what `owner` holds, uncounted: it shuts down. Needs a system transaction.
+pub async fn release_all(conn: &mut Conn, owner: NodeId) -> QueryResult<usize> {
+    diesel::sql_query(
+        "UPDATE jobs SET state = 'queued', owner = NULL, lease_until = NULL, attempts = attempts - 1
+         WHERE owner = $1 AND state = 'running'",
+    )
+    .bind::<Uuid, _>(owner)
+    .execute(conn)
+    .await
+}
+
+/// Ends every lease at once: the caller knows that no other node lives (`docent dev`). Needs a
+/// system transaction.
+pub async fn expire_all_leases(conn: &mut Conn) -> QueryResult<usize> {
+    diesel::sql_query("UPDATE jobs SET lease_until = '-infinity' WHERE state = 'running'")
+        .execute(conn)
+        .await
+}

@@ -1,0 +1,42 @@
+//! PostgreSQL: one file per table with its row, insert struct and queries, which take a connection
+//! and return `QueryResult` so that any of them joins a transaction.
+//!
+//! [`Db`] hands out transactions, never bare connections: [`Db::tenant`] sees one tenant's rows,
+//! [`Db::system`] what background work needs across tenants. Both have left the login role behind.
+
+mod db;
+mod migrate;
+mod schema;
+mod tx;
+mod vector;
+
+pub mod assistants;
+pub mod blobs;
+pub mod chunks;
+pub mod citations;
+pub mod conversations;
+pub mod documents;
+pub mod embeddings;
+pub mod jobs;
+pub mod ledger;
+pub mod login_codes;
+pub mod messages;
+pub mod pages;
+pub mod plans;
+pub mod prices;
+pub mod quotas;
+pub mod refresh_tokens;
+pub mod reservations;
+pub mod segments;
+pub mod tenants;
+pub mod turns;
+pub mod users;
+pub mod ws_tickets;
+
+pub use db::{Db, DbError, DbOptions};
+pub use migrate::{MigrateError, migrate, revert_all};
+pub use tx::Tx;
+pub use vector::HalfVec;
+
+/// The connection every query function takes.
+pub type Conn = diesel_async::AsyncPgConnection;

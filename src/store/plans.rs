@@ -1,0 +1,55 @@
+//! Plans: rate limits and quotas that the operator sells.
+
+use super::Conn;
+use super::schema::{plan_quotas, plans, tenants};
+use crate::types::TenantId;
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+
+/// A plan's rate limits, per minute.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Queryable, Selectable)]
+#[diesel(table_name = plans)]
+pub struct Plan {
+    pub name: String,
+    pub tenant_requests_per_minute: i32,
+    pub user_requests_per_minute: i32,
+    pub tenant_tokens_per_minute: i32,
+    pub user_tokens_per_minute: i32,
+}
+
+/// A plan's allowance of a meter per month.
+#[derive(Clone, Debug, Queryable, Selectable)]
+#[diesel(table_name = plan_quotas)]
+pub struct PlanQuota {
+    pub scope: String,
+    pub meter: String,
+    pub max_amount: i64,
+}
+
+impl Plan {
+    /// The plan a tenant is on.
+    pub async fn of(conn: &mut Conn, tenant: TenantId) -> QueryResult<Self> {
+        plans::table
+            .inner_join(tenants::table)
+            .filter(tenants::tenant_id.eq(tenant))
+            .select(Self::as_select())
+            .first(conn)
+            .await
+    }
+
+    pub async fn exists(conn: &mut Conn, name: &str) -> QueryResult<bool> {
+        diesel::select(diesel::dsl::exists(plans::table.find(name))).get_result(conn).await
+    }
+}
+
+impl PlanQuota {
+    /// What a tenant's plan allows.
+    pub async fn of(conn: &mut Conn, tenant: TenantId) -> QueryResult<Vec<Self>> {
+        plan_quotas::table
+            .inner_join(plans::table.inner_join(tenants::table))
+            .filter(tenants::tenant_id.eq(tenant))
+            .select(Self::as_select())
+            .load(conn)
+            .await
+    }
+}

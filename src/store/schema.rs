@@ -1,0 +1,406 @@
+// @generated automatically by Diesel CLI.
+
+pub mod sql_types {
+    #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(name = "halfvec"))]
+    pub struct Halfvec;
+
+    #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(name = "tsvector", schema = "pg_catalog"))]
+    pub struct Tsvector;
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    assistants (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        slug -> Text,
+        name -> Text,
+        description -> Text,
+        greeting -> Text,
+        instructions -> Text,
+        model -> Nullable<Text>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use super::sql_types::Tsvector;
+
+    chunks (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        document_id -> Uuid,
+        seq -> Int4,
+        page -> Int4,
+        page_end -> Int4,
+        tokens -> Int4,
+        content -> Text,
+        tsv -> Nullable<Tsvector>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    citations (tenant_id, turn_id, index) {
+        tenant_id -> Uuid,
+        turn_id -> Uuid,
+        index -> Int4,
+        document_id -> Uuid,
+        file_name -> Text,
+        page -> Int4,
+        page_end -> Int4,
+        snippet -> Text,
+        score -> Float4,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    conversations (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        user_id -> Uuid,
+        assistant_id -> Uuid,
+        title -> Text,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    document_blobs (tenant_id, document_id, seq) {
+        tenant_id -> Uuid,
+        document_id -> Uuid,
+        seq -> Int4,
+        data -> Bytea,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    document_pages (tenant_id, document_id, page) {
+        tenant_id -> Uuid,
+        document_id -> Uuid,
+        page -> Int4,
+        content -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    documents (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        user_id -> Uuid,
+        name -> Text,
+        media_type -> Text,
+        bytes -> Int8,
+        sha256 -> Bytea,
+        status -> Text,
+        stage -> Text,
+        progress -> Float4,
+        pages -> Nullable<Int4>,
+        chunks -> Nullable<Int4>,
+        error_code -> Nullable<Text>,
+        error_message -> Nullable<Text>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    embedding_models (id) {
+        id -> Int4,
+        name -> Text,
+        dimensions -> Int4,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use super::sql_types::Halfvec;
+
+    embeddings (tenant_id, model_id, chunk_id) {
+        tenant_id -> Uuid,
+        model_id -> Int4,
+        chunk_id -> Uuid,
+        document_id -> Uuid,
+        embedding -> Halfvec,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    jobs (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        kind -> Text,
+        document_id -> Uuid,
+        state -> Text,
+        attempts -> Int4,
+        max_attempts -> Int4,
+        run_at -> Timestamptz,
+        owner -> Nullable<Uuid>,
+        lease_until -> Nullable<Timestamptz>,
+        last_error -> Nullable<Text>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    login_codes (tenant_id, email) {
+        tenant_id -> Uuid,
+        email -> Text,
+        code_hash -> Nullable<Bytea>,
+        attempts -> Int4,
+        expires_at -> Timestamptz,
+        failures -> Int4,
+        failures_day -> Date,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    messages (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        conversation_id -> Uuid,
+        parent_id -> Nullable<Uuid>,
+        turn_id -> Uuid,
+        role -> Text,
+        status -> Text,
+        content -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    plan_quotas (plan, scope, meter) {
+        plan -> Text,
+        scope -> Text,
+        meter -> Text,
+        max_amount -> Int8,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    plans (name) {
+        name -> Text,
+        tenant_requests_per_minute -> Int4,
+        user_requests_per_minute -> Int4,
+        tenant_tokens_per_minute -> Int4,
+        user_tokens_per_minute -> Int4,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    prices (model, valid_from) {
+        model -> Text,
+        valid_from -> Timestamptz,
+        input_nano_usd -> Int8,
+        output_nano_usd -> Int8,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    quotas (tenant_id, period_start, scope, scope_id, meter) {
+        tenant_id -> Uuid,
+        scope -> Text,
+        scope_id -> Uuid,
+        meter -> Text,
+        period_start -> Timestamptz,
+        period_end -> Timestamptz,
+        max_amount -> Nullable<Int8>,
+        used -> Int8,
+        reserved -> Int8,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    refresh_tokens (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        user_id -> Uuid,
+        family_id -> Uuid,
+        token_hash -> Bytea,
+        expires_at -> Timestamptz,
+        used_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    reservations (tenant_id, turn_id, meter) {
+        tenant_id -> Uuid,
+        turn_id -> Uuid,
+        meter -> Text,
+        user_id -> Uuid,
+        period_start -> Timestamptz,
+        amount -> Int8,
+        state -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    tenants (tenant_id) {
+        tenant_id -> Uuid,
+        slug -> Text,
+        name -> Text,
+        plan -> Text,
+        allow_signup -> Bool,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    turn_segments (tenant_id, turn_id, first_offset) {
+        tenant_id -> Uuid,
+        turn_id -> Uuid,
+        first_offset -> Int4,
+        parts -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    turns (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        conversation_id -> Uuid,
+        user_id -> Uuid,
+        answer_id -> Uuid,
+        state -> Text,
+        idempotency_key -> Nullable<Text>,
+        request_hash -> Bytea,
+        provider -> Text,
+        model -> Text,
+        owner -> Uuid,
+        lease_until -> Timestamptz,
+        prompt_tokens -> Nullable<Int4>,
+        error_code -> Nullable<Text>,
+        first_token_ms -> Nullable<Int4>,
+        latency_ms -> Nullable<Int4>,
+        created_at -> Timestamptz,
+        ended_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    usage_ledger (tenant_id, event_id) {
+        tenant_id -> Uuid,
+        event_id -> Uuid,
+        seq -> Int8,
+        user_id -> Uuid,
+        turn_id -> Nullable<Uuid>,
+        document_id -> Nullable<Uuid>,
+        step -> Int2,
+        meter -> Text,
+        quantity -> Int8,
+        provenance -> Text,
+        model -> Nullable<Text>,
+        price_valid_from -> Nullable<Timestamptz>,
+        cost_nano_usd -> Nullable<Int8>,
+        period_start -> Timestamptz,
+        occurred_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    users (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        email -> Text,
+        name -> Text,
+        role -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    ws_tickets (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        user_id -> Uuid,
+        ticket_hash -> Bytea,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::joinable!(assistants -> tenants (tenant_id));
+diesel::joinable!(documents -> tenants (tenant_id));
+diesel::joinable!(embeddings -> embedding_models (model_id));
+diesel::joinable!(jobs -> tenants (tenant_id));
+diesel::joinable!(login_codes -> tenants (tenant_id));
+diesel::joinable!(plan_quotas -> plans (plan));
+diesel::joinable!(quotas -> tenants (tenant_id));
+diesel::joinable!(tenants -> plans (plan));
+diesel::joinable!(usage_ledger -> tenants (tenant_id));
+diesel::joinable!(users -> tenants (tenant_id));
+
+diesel::allow_tables_to_appear_in_same_query!(
+    assistants,
+    chunks,
+    citations,
+    conversations,
+    document_blobs,
+    document_pages,
+    documents,
+    embedding_models,
+    embeddings,
+    jobs,
+    login_codes,
+    messages,
+    plan_quotas,
+    plans,
+    prices,
+    quotas,
+    refresh_tokens,
+    reservations,
+    tenants,
+    turn_segments,
+    turns,
+    usage_ledger,
+    users,
+    ws_tickets,
+);

@@ -1,0 +1,67 @@
+//! A transaction in hand: commit it, or drop it and it is rolled back.
+//!
+//! Dropping covers every way out, also a request that was cancelled in the middle of a query. The
+//! rollback runs on the main runtime, off the caller's path, before the connection is reused.
+
+use super::{Conn, DbError};
+use crate::runtime::Tasks;
+use diesel_async::SimpleAsyncConnection;
+use diesel_async::pooled_connection::bb8::PooledConnection;
+use std::ops::{Deref, DerefMut};
+
+type Pooled = PooledConnection<'static, Conn>;
+
+/// An open transaction; derefs to the connection that query functions take.
+pub struct Tx {
+    conn: Option<Pooled>,
+    tasks: Tasks,
+}
+
+impl Tx {
+    pub(super) async fn begin(
+        conn: Pooled,
+        tasks: Tasks,
+        statements: &str,
+    ) -> Result<Self, DbError> {
+        let mut tx = Self { conn: Some(conn), tasks };
+        tx.batch_execute(statements).await?;
+        Ok(tx)
+    }
+
+    /// Makes the work durable.
+    ///
+    /// # Errors
+    /// When the database refused; nothing of the transaction remains then.
+    pub async fn commit(mut self) -> Result<(), DbError> {
+        self.batch_execute("COMMIT").await?;
+        self.conn = None; // back to the pool, nothing left to roll back
+        Ok(())
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        if let Some(mut conn) = self.conn.take() {
+            self.tasks.spawn("rollback", async move {
+                // A failure means that the connection is dead; the pool sees that by itself.
+                drop(conn.batch_execute("ROLLBACK").await);
+            });
+        }
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the connection leaves only in commit and drop")]
+impl Deref for Tx {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        self.conn.as_ref().expect("an open transaction has a connection")
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the connection leaves only in commit and drop")]
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut Conn {
+        self.conn.as_mut().expect("an open transaction has a connection")
+    }
+}

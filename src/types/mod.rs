@@ -1,0 +1,16 @@
+//! The words every floor speaks: ids, who is asking, what is metered, what is asked.
+
+mod ctx;
+mod id;
+mod meter;
+mod question;
+mod secret;
+
+pub use ctx::{Ctx, Role};
+pub use id::{
+    AssistantId, ChunkId, ConversationId, DocumentId, JobId, MessageId, NodeId, TenantId, TurnId,
+    UserId,
+};
+pub use meter::{Meter, Provenance};
+pub use question::{Question, QuestionError};
+pub use secret::Secret;

@@ -1,0 +1,7 @@
+//! What background jobs do: loops that claim work and hand it to the features.
+
+mod ingest;
+mod janitor;
+
+pub use ingest::run_ingestion;
+pub use janitor::run_janitor;

@@ -1,0 +1,160 @@
+// The middle of the window: shows one thread, keeps the running ones, and routes frames to them.
+
+import { complain, fill, h, iconButton, toast } from "./dom.js";
+import { AutoScroll } from "./scroll.js";
+import { Composer } from "./composer.js";
+import { Thread } from "./thread.js";
+
+/** Emits `shown` (another conversation), `ended` (a turn is over), `created` (a conversation got its id), `attach`. */
+export class Chat extends EventTarget {
+  constructor({ api, socket, onCite }) {
+    super();
+    this.api = api;
+    this.socket = socket;
+    this.onCite = onCite;
+    this.assistants = [];
+    this.suggest = () => [];
+    this.thread = null;
+    this.running = new Set();
+    this.#build();
+    this.#listen();
+  }
+
+  #build() {
+    this.composer = new Composer();
+    this.holder = h("div", { class: "holder" });
+    this.jump = iconButton("down", "Jump to latest", { class: "jump", hidden: true, text: true });
+    this.box = h("div", { class: "scroller", tabindex: "-1", "aria-label": "Messages", role: "region" }, this.holder);
+    this.warning = h("p", { class: "warning", role: "status", hidden: true, "data-testid": "quota-warning" });
+    this.picker = h("select", { class: "picker", "aria-label": "Assistant", hidden: true, onchange: () => this.#welcome() });
+    this.el = h("main", { class: "chat", id: "main", tabindex: "-1" },
+      this.box,
+      h("div", { class: "dock" }, this.jump, this.warning, this.picker, this.composer.el,
+        h("p", { class: "fine" }, "Answers can be wrong. Check the cited page.")));
+    this.scroll = new AutoScroll(this.box, this.jump);
+  }
+
+  #listen() {
+    this.composer.addEventListener("ask", (event) => this.ask(event.detail));
+    this.composer.addEventListener("stop", () => this.stop());
+    this.composer.addEventListener("attach", () => this.dispatchEvent(new Event("attach")));
+    this.socket.addEventListener("frame", (event) => {
+      for (const thread of this.running) if (thread.handle(event.detail)) return;
+    });
+    for (const [type, method] of [["ready", "connected"], ["down", "disconnected"], ["refused", "refused"]]) {
+      this.socket.addEventListener(type, () => this.running.forEach((thread) => thread[method]()));
+    }
+  }
+
+  setAssistants(assistants) {
+    this.assistants = assistants;
+    fill(this.picker, assistants.map((one) => h("option", { value: one.slug }, one.name)));
+    this.#welcome();
+  }
+
+  get assistant() {
+    return this.assistants.find((one) => one.slug === this.picker.value) ?? this.assistants[0] ?? null;
+  }
+
+  newChat() {
+    this.#show(new Thread({ api: this.api, socket: this.socket, onCite: this.onCite }));
+    if (window.matchMedia("(hover: hover)").matches) this.composer.input.focus(); // no keyboard pops up on a phone
+  }
+
+  /** A line above the composer that stays while it is true; null takes it off. */
+  warn(sentence, level) {
+    if (this.warning.textContent !== (sentence ?? "")) this.warning.textContent = sentence ?? "";
+    this.warning.hidden = !sentence;
+    this.warning.dataset.level = level;
+  }
+
+  /** The conversation was deleted: what still arrives for it is not wanted. */
+  forget(id) {
+    for (const thread of this.running) if (thread.id === id) this.running.delete(thread);
+    if (this.thread?.id === id) this.newChat();
+  }
+
+  async open(id) {
+    if (this.thread?.id === id) return;
+    const live = [...this.running].find((thread) => thread.id === id);
+    if (live) {
+      this.#show(live);
+      return;
+    }
+    const thread = new Thread({ api: this.api, socket: this.socket, onCite: this.onCite, id });
+    this.#show(thread);
+    fill(thread.el, h("div", { class: "loading" }, h("span", { class: "spinner" }), "Loading…"));
+    try {
+      await thread.load();
+    } catch (problem) {
+      if (problem.status === 404) toast("This conversation does not exist any more.");
+      else complain(problem);
+      if (this.thread === thread && problem.status !== 401) this.newChat();
+    }
+  }
+
+  ask(text) {
+    if (this.thread.busy) return;
+    if (this.thread.empty) this.thread.assistant = this.assistant?.slug ?? null;
+    this.scroll.pinned = true;
+    this.thread.ask(text);
+    this.#welcome();
+    this.scroll.toEnd();
+  }
+
+  stop() {
+    this.thread?.stop();
+  }
+
+  get busy() {
+    return this.thread?.busy ?? false;
+  }
+
+  #show(thread) {
+    this.thread = thread;
+    this.#wire(thread);
+    fill(this.holder, thread.el);
+    this.composer.setBusy(thread.busy);
+    this.#welcome();
+    this.scroll.toEnd();
+    this.dispatchEvent(new Event("shown"));
+  }
+
+  #wire(thread) {
+    if (thread.wired) return;
+    thread.wired = true;
+    let known = thread.id;
+    thread.addEventListener("drawn", () => { if (thread === this.thread) this.scroll.follow(); });
+    thread.addEventListener("ended", () => this.dispatchEvent(new CustomEvent("ended", { detail: thread.id })));
+    thread.addEventListener("returned", (event) => {
+      toast("Another answer is still running in this conversation. Your question is back in the box.");
+      if (thread === this.thread && !this.composer.input.value) this.composer.set(event.detail);
+    });
+    thread.addEventListener("changed", () => {
+      if (thread.busy) this.running.add(thread);
+      else this.running.delete(thread);
+      if (thread === this.thread) this.composer.setBusy(thread.busy);
+      if (thread.id === known) return;
+      known = thread.id;
+      this.dispatchEvent(new CustomEvent("created", { detail: thread.id }));
+    });
+  }
+
+  /** The empty state: a greeting and questions to begin with. */
+  #welcome() {
+    const blank = this.thread?.empty ?? false;
+    this.picker.hidden = !blank || this.assistants.length < 2;
+    this.holder.querySelector(".welcome")?.remove();
+    if (!blank) return;
+    const { assistant } = this;
+    this.holder.prepend(h("section", { class: "welcome" },
+      h("img", { src: "/static/logo.svg", alt: "", width: "52", height: "52" }),
+      h("h2", { dir: "auto" }, assistant?.greeting || "What would you like to know?"),
+      assistant?.description ? h("p", { class: "quiet", dir: "auto" }, assistant.description) : null,
+      h("div", { class: "suggestions" }, this.suggest().map((text) => h("button", { type: "button", class: "suggestion", dir: "auto", onclick: () => this.ask(text) }, text)))));
+  }
+
+  refreshWelcome() {
+    this.#welcome();
+  }
+}

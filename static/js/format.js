@@ -1,0 +1,68 @@
+// Numbers, sizes, dates and sentences for people.
+
+const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
+const whole = new Intl.NumberFormat();
+const shortDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const longDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+
+export const METERS = {
+  requests: "Questions",
+  input_tokens: "Input tokens",
+  output_tokens: "Output tokens",
+  embedding_tokens: "Embedding tokens",
+  pages: "Pages indexed",
+};
+
+const STAGES = {
+  queued: "Waiting its turn",
+  extracting: "Reading the pages",
+  chunking: "Splitting into passages",
+  embedding: "Computing embeddings",
+  indexing: "Adding to the index",
+  done: "Ready",
+};
+
+export const number = (n) => whole.format(n);
+export const short = (n) => (n < 10000 ? whole.format(n) : compact.format(n));
+export const stageSentence = (stage) => STAGES[stage] ?? "Processing";
+export const meterName = (meter) => METERS[meter] ?? meter.replaceAll("_", " ");
+export const day = (value) => longDate.format(new Date(value));
+export const shortDay = (value) => shortDate.format(new Date(value));
+
+export function size(bytes) {
+  if (bytes < 1024) return `${bytes} B`;
+  const kib = bytes / 1024;
+  return kib < 1024 ? `${kib.toFixed(kib < 10 ? 1 : 0)} KB` : `${(kib / 1024).toFixed(1)} MB`;
+}
+
+/** Today as a time, otherwise as a date. */
+export function when(value) {
+  const date = new Date(value);
+  if (Number.isNaN(date.getTime())) return "";
+  return date.toDateString() === new Date().toDateString() ? clock.format(date) : shortDate.format(date);
+}
+
+export function money(nanoUsd) {
+  const usd = nanoUsd / 1e9;
+  if (usd === 0) return "$0";
+  return usd < 0.0001 ? "< $0.0001" : `$${usd.toFixed(usd < 0.01 ? 4 : usd < 1 ? 3 : 2)}`;
+}
+
+export function pageLabel(citation) {
+  const { page, page_end: end } = citation;
+  return end && end > page ? `pp. ${page}–${end}` : `p. ${page}`;
+}
+
+export function seconds(ms) {
+  const total = Math.max(1, Math.ceil(ms / 1000));
+  if (total < 90) return `${total} s`;
+  return total < 5400 ? `${Math.round(total / 60)} min` : `${Math.round(total / 3600)} h`;
+}
+
+/** Whom the limit belongs to, what it counts, when it is free again. */
+export function quotaSentence(quota) {
+  const whose = quota.scope === "user" ? "Your" : "Your organisation’s";
+  const until = quota.resets_at ? ` It starts afresh on ${day(quota.resets_at)}.` : "";
+  return `${whose} limit of ${number(quota.limit)} ${meterName(quota.meter).toLowerCase()} is used up (${number(quota.used)} used).${until}`;
+}

@@ -1,0 +1,27 @@
+// Finds a quoted passage in a page whose line breaks and spaces differ from the quote's.
+
+/** `[start, end]` of `snippet` in `text`, ignoring white space, or null. A long quote may match by its start. */
+export function locate(text, snippet) {
+  const wanted = squeeze(snippet.replace(/^[\s….]+|[\s….]+$/g, "")).letters;
+  if (!wanted) return null;
+  const page = squeeze(text);
+  for (const length of [wanted.length, 160, 80, 40]) {
+    if (length > wanted.length) continue;
+    const at = page.letters.indexOf(wanted.slice(0, length));
+    if (at >= 0) return [page.positions[at], page.positions[at + length - 1] + 1];
+  }
+  return null;
+}
+
+/** The text without white space and soft hyphens, lower-cased, and where each letter was. */
+function squeeze(text) {
+  let letters = "";
+  const positions = [];
+  for (let i = 0; i < text.length; i += 1) {
+    if (/[\s\u00ad\u200b]/.test(text[i])) continue;
+    const lower = text[i].toLowerCase();
+    letters += lower.length === 1 ? lower : text[i];
+    positions.push(i);
+  }
+  return { letters, positions };
+}

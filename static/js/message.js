@@ -1,0 +1,114 @@
+// The two kinds of bubble: a question, and an answer drawn from a turn.
+
+import { fill, h, icon, iconButton } from "./dom.js";
+import { money, pageLabel, short } from "./format.js";
+import { copyText, MarkdownView } from "./render.js";
+import { splitCitations } from "./turn.js";
+
+export function userMessage(text) {
+  const lines = text.split(/\n{2,}/).map((block) => h("p", { dir: "auto" }, block));
+  return h("article", { class: "message user", "data-testid": "message-user", "aria-label": "You" }, h("div", { class: "bubble" }, lines));
+}
+
+/** An answer. `onCite(citation)` opens a source; `onAskAgain()` asks the same question. */
+export class AnswerView {
+  constructor({ onCite, onAskAgain, onDrawn }) {
+    this.onCite = onCite;
+    this.onAskAgain = onAskAgain;
+    this.onDrawn = onDrawn ?? (() => {});
+    this.turn = null;
+    this.frame = 0;
+    this.marked = 0;
+    this.text = h("div", { class: "markdown" });
+    this.notice = h("div", { class: "notice", hidden: true });
+    this.foot = h("footer", { class: "answer-foot" });
+    this.thinking = h("div", { class: "thinking", "aria-hidden": "true" }, h("i"), h("i"), h("i"));
+    this.el = h("article", { class: "message assistant", "data-testid": "message-assistant", "data-status": "streaming", "aria-label": "Answer", "aria-busy": "true" },
+      this.thinking, this.text, this.notice, this.foot);
+    this.markdown = new MarkdownView(this.text, (n) => this.#mark(n));
+  }
+
+  /** Draws on the next frame; at the end at once, because a hidden tab has no frames. */
+  update(turn) {
+    this.turn = turn;
+    if (turn.status !== "streaming") {
+      cancelAnimationFrame(this.frame);
+      this.frame = 0;
+      this.#draw();
+    } else if (!this.frame) {
+      this.frame = requestAnimationFrame(() => {
+        this.frame = 0;
+        this.#draw();
+      });
+    }
+  }
+
+  /** A small line while the connection is away; null takes it off. */
+  waiting(sentence) {
+    this.notice.hidden = !sentence;
+    this.notice.className = "notice waiting";
+    fill(this.notice, sentence ? h("span", { class: "spinner" }) : null, sentence);
+  }
+
+  #draw() {
+    const { turn } = this;
+    const open = turn.status === "streaming";
+    if (turn.citations.length !== this.marked && this.markdown.length) this.markdown.reset();
+    this.marked = turn.citations.length;
+    this.markdown.show(turn.text, open);
+    this.thinking.hidden = !open || turn.text !== "";
+    if (!open) this.#finish();
+    this.onDrawn();
+  }
+
+  #finish() {
+    const { turn } = this;
+    this.el.dataset.status = turn.status;
+    this.el.removeAttribute("aria-busy");
+    this.notice.hidden = turn.status === "complete";
+    this.notice.className = `notice ${turn.status}`;
+    if (turn.status === "stopped") fill(this.notice, icon("stop"), "Stopped.");
+    if (turn.status === "failed") {
+      fill(this.notice, icon("alert"), h("span", { dir: "auto" }, turn.errorText ?? "This answer was not finished."),
+        this.onAskAgain ? iconButton("retry", "Ask again", { text: true, onclick: () => this.onAskAgain() }) : null);
+    }
+    fill(this.foot, this.#sources(), this.#meta());
+  }
+
+  #sources() {
+    const { cited, read } = splitCitations(this.turn);
+    if (!this.turn.text || (!cited.length && !read.length)) return null;
+    const chips = (list) => h("ul", { class: "chips", "aria-label": "Sources" }, list.map((citation) => h("li", null, this.#chip(citation))));
+    const whole = this.turn.status === "complete";
+    if (!read.length || (!cited.length && whole)) return chips(cited.length ? cited : read);
+    return [cited.length ? chips(cited) : null, h("details", { class: "also-read" }, h("summary", null, `${cited.length ? "Also read" : "Read"} (${read.length})`), chips(read))];
+  }
+
+  #chip(citation) {
+    return h("button", { type: "button", class: "chip", "data-testid": "citation", "data-index": citation.index, onclick: () => this.onCite(citation) },
+      h("span", { class: "chip-index" }, `[${citation.index}]`), h("bdi", { class: "chip-name" }, citation.file_name), h("span", { class: "chip-page" }, `· ${pageLabel(citation)}`));
+  }
+
+  #mark(n) {
+    const citation = this.turn.citations.find((one) => one.index === n);
+    if (!citation) return null;
+    const name = `Source ${n}: ${citation.file_name}, ${pageLabel(citation)}`;
+    return h("button", { type: "button", class: "cite", "data-testid": "citation", "data-index": n, title: `${citation.file_name} · ${pageLabel(citation)}`, "aria-label": name, onclick: () => this.onCite(citation) }, String(n));
+  }
+
+  #meta() {
+    const { usage, text } = this.turn;
+    const label = h("span", null, "Copy");
+    const parts = [];
+    if (usage) {
+      const about = usage.provenance === "estimated" ? "≈ " : "";
+      parts.push(`${about}${short(usage.input_tokens)} in · ${short(usage.output_tokens)} out`);
+      if (usage.cost_nano_usd != null) parts.push(money(usage.cost_nano_usd));
+    }
+    if (!parts.length && !text) return null;
+    const title = usage ? `Tokens read and written${usage.provenance === "estimated" ? " (estimated)" : ""}` : null;
+    return h("div", { class: "meta" },
+      text ? h("button", { type: "button", class: "link-button", "aria-label": "Copy the answer", onclick: () => copyText(text, label) }, icon("copy"), label) : null,
+      parts.length ? h("span", { title, "data-testid": "answer-usage" }, parts.join(" · ")) : null);
+  }
+}
