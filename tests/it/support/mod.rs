@@ -1,0 +1,17 @@
+//! Helpers that read like a user: `world.user("anna@acme.test").await.ask("…").await`.
+
+mod database;
+mod node;
+mod provider;
+mod socket;
+mod sse;
+mod user;
+mod world;
+
+pub use database::Database;
+pub use node::Node;
+pub use provider::{Provider, Script, Step};
+pub use socket::Socket;
+pub use sse::{Answer, Event, Stream};
+pub use user::User;
+pub use world::{World, WorldOptions};

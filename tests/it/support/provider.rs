@@ -1,0 +1,234 @@
+//! A scripted OpenAI-compatible server: the provider's real wire format over real TCP.
+//!
+//! Each request takes the next script, or the default one. A script can wait for the test, hang,
+//! break the connection or send any bytes; the test sees what was asked, how much was sent, and when
+//! docent hung up.
+
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+/// One thing the provider does while it answers.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// A content delta.
+    Text(String),
+    /// Waits until the test calls [`Provider::release`] once more.
+    Wait,
+    /// `finish_reason: "stop"`.
+    Finish,
+    /// The usage chunk: prompt and completion tokens.
+    Usage(u64, u64),
+    /// `data: [DONE]`.
+    Done,
+    /// Any bytes, as they are.
+    Raw(Vec<u8>),
+    /// Says nothing more and keeps the connection.
+    Hang,
+    /// Resets the connection.
+    Reset,
+}
+
+/// An answer of the provider.
+#[derive(Clone, Debug)]
+pub struct Script {
+    pub status: u16,
+    /// Extra header lines, each ending in CRLF.
+    pub headers: String,
+    pub content_type: &'static str,
+    pub steps: Vec<Step>,
+}
+
+impl Script {
+    /// A whole answer of these deltas, with exact usage.
+    pub fn text(deltas: &[&str], input: u64, output: u64) -> Self {
+        let mut steps: Vec<Step> = deltas.iter().map(|d| Step::Text((*d).into())).collect();
+        steps.extend([Step::Finish, Step::Usage(input, output), Step::Done]);
+        Self::steps(steps)
+    }
+
+    /// Any steps, as an event stream.
+    pub fn steps(steps: Vec<Step>) -> Self {
+        Self { status: 200, headers: String::new(), content_type: "text/event-stream", steps }
+    }
+
+    /// A refusal in OpenAI's error shape.
+    pub fn error(status: u16, code: &str) -> Self {
+        let body =
+            json!({"error": {"message": "scripted", "type": code, "param": null, "code": code}});
+        let steps = vec![Step::Raw(body.to_string().into_bytes())];
+        Self { status, headers: String::new(), content_type: "application/json", steps }
+    }
+
+    /// `n` tokens; a wait after the first `before` of them.
+    pub fn held(n: usize, before: usize) -> Self {
+        let mut steps: Vec<Step> = (0..n).map(|i| Step::Text(format!("w{i} "))).collect();
+        steps.insert(before, Step::Wait);
+        steps.extend([Step::Finish, Step::Usage(100, n as u64), Step::Done]);
+        Self::steps(steps)
+    }
+}
+
+struct Shared {
+    scripts: Mutex<VecDeque<Script>>,
+    default: Mutex<Script>,
+    requests: Mutex<Vec<Value>>,
+    gate: Semaphore,
+    open: watch::Sender<usize>,
+    waiting: watch::Sender<usize>,
+    calls: AtomicUsize,
+}
+
+/// The server; it lives as long as its test.
+#[derive(Clone)]
+pub struct Provider {
+    shared: Arc<Shared>,
+    pub url: String,
+}
+
+impl Provider {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let shared = Arc::new(Shared {
+            scripts: Mutex::default(),
+            default: Mutex::new(Script::text(&["Forty", "-two", ". [1]"], 120, 7)),
+            requests: Mutex::default(),
+            gate: Semaphore::new(0),
+            open: watch::channel(0).0,
+            waiting: watch::channel(0).0,
+            calls: AtomicUsize::new(0),
+        });
+        let serving = Arc::clone(&shared);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let shared = Arc::clone(&serving);
+                tokio::spawn(async move {
+                    shared.open.send_modify(|n| *n += 1);
+                    let _ended = converse(stream, &shared).await;
+                    shared.open.send_modify(|n| *n -= 1);
+                });
+            }
+        });
+        Self { shared, url }
+    }
+
+    /// The next request gets this.
+    pub fn next(&self, script: Script) {
+        self.shared.scripts.lock().unwrap().push_back(script);
+    }
+
+    /// Every request without a script of its own gets this.
+    pub fn always(&self, script: Script) {
+        *self.shared.default.lock().unwrap() = script;
+    }
+
+    /// Lets one waiting script go on.
+    pub fn release(&self) {
+        self.shared.gate.add_permits(1);
+    }
+
+    /// Returns when `n` scripts wait at a [`Step::Wait`].
+    pub async fn until_waiting(&self, n: usize) {
+        self.shared.waiting.subscribe().wait_for(|waiting| *waiting >= n).await.unwrap();
+    }
+
+    /// Returns when docent has hung up on every conversation.
+    pub async fn until_closed(&self) {
+        self.shared.open.subscribe().wait_for(|open| *open == 0).await.unwrap();
+    }
+
+    /// The bodies of all chat requests so far.
+    pub fn requests(&self) -> Vec<Value> {
+        self.shared.requests.lock().unwrap().clone()
+    }
+
+    /// How many chat requests there were.
+    pub fn calls(&self) -> usize {
+        self.shared.calls.load(Ordering::SeqCst)
+    }
+}
+
+async fn converse(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
+    let body = read_request(&mut stream).await?;
+    shared.calls.fetch_add(1, Ordering::SeqCst);
+    shared.requests.lock().unwrap().push(body);
+    let script = shared.scripts.lock().unwrap().pop_front();
+    let script = script.unwrap_or_else(|| shared.default.lock().unwrap().clone());
+    let head = format!(
+        "HTTP/1.1 {} Scripted\r\ncontent-type: {}\r\nconnection: close\r\n{}\r\n",
+        script.status, script.content_type, script.headers
+    );
+    stream.write_all(head.as_bytes()).await?;
+    for step in script.steps {
+        match step {
+            Step::Text(text) => send(&mut stream, &delta(json!({"content": text}), None)).await?,
+            Step::Finish => send(&mut stream, &delta(json!({}), Some("stop"))).await?,
+            Step::Usage(input, output) => send(&mut stream, &usage(input, output)).await?,
+            Step::Done => stream.write_all(b"data: [DONE]\n\n").await?,
+            Step::Raw(bytes) => stream.write_all(&bytes).await?,
+            Step::Wait => {
+                shared.waiting.send_modify(|n| *n += 1);
+                let outcome = tokio::select! {
+                    permit = shared.gate.acquire() => { permit.unwrap().forget(); Ok(()) }
+                    gone = hung_up(&mut stream) => gone,
+                };
+                shared.waiting.send_modify(|n| *n -= 1);
+                outcome?;
+            }
+            Step::Hang => hung_up(&mut stream).await?,
+            Step::Reset => return stream.set_zero_linger(),
+        }
+    }
+    stream.shutdown().await
+}
+
+/// Returns when the peer closed.
+async fn hung_up(stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut byte = [0];
+    match stream.read(&mut byte).await {
+        Ok(0) | Err(_) => Err(std::io::ErrorKind::ConnectionAborted.into()),
+        Ok(_) => Ok(()),
+    }
+}
+
+async fn read_request(stream: &mut TcpStream) -> std::io::Result<Value> {
+    let mut bytes = Vec::new();
+    let mut piece = [0; 8192];
+    loop {
+        let n = stream.read(&mut piece).await?;
+        if n == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes.extend_from_slice(&piece[..n]);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length: usize = head
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+            .map_or(0, |(_, value)| value.trim().parse().unwrap());
+        if body.len() >= length {
+            return Ok(serde_json::from_str(body).unwrap_or(Value::Null));
+        }
+    }
+}
+
+async fn send(stream: &mut TcpStream, chunk: &Value) -> std::io::Result<()> {
+    stream.write_all(format!("data: {chunk}\n\n").as_bytes()).await
+}
+
+fn delta(delta: Value, finish: Option<&str>) -> Value {
+    json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "scripted",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": null})
+}
+
+fn usage(input: u64, output: u64) -> Value {
+    json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "scripted",
+        "choices": [], "usage": {"prompt_tokens": input, "completion_tokens": output,
+        "total_tokens": input + output}})
+}

@@ -1,0 +1,81 @@
+//! A WebSocket client that speaks `docent.v1`.
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+/// An open WebSocket.
+pub struct Socket {
+    pub stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// What the server chose.
+    pub protocol: Option<String>,
+}
+
+impl Socket {
+    /// Connects, offering these subprotocols and sending these headers; the error is the status.
+    pub async fn open(
+        base: &str,
+        protocols: Option<&str>,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, u16> {
+        let url = format!("{}/ws/chat", base.replace("http://", "ws://"));
+        let mut request = url.into_client_request().unwrap();
+        if let Some(protocols) = protocols {
+            request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());
+        }
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        match connect_async(request).await {
+            Ok((stream, response)) => {
+                let protocol = response.headers().get("sec-websocket-protocol");
+                let protocol = protocol.map(|value| value.to_str().unwrap().to_owned());
+                Ok(Self { stream, protocol })
+            }
+            Err(Error::Http(response)) => Err(response.status().as_u16()),
+            Err(error) => panic!("no WebSocket and no refusal: {error}"),
+        }
+    }
+
+    pub async fn send(&mut self, frame: Value) {
+        self.stream.send(Message::text(frame.to_string())).await.unwrap();
+    }
+
+    /// The next frame; a close frame is `{"close": code, "reason": …}`.
+    pub async fn next(&mut self) -> Value {
+        loop {
+            match self.stream.next().await {
+                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
+                Some(Ok(Message::Close(Some(frame)))) => {
+                    let reason: Value = serde_json::from_str(&frame.reason).unwrap_or_default();
+                    return json!({"close": u16::from(frame.code), "reason": reason});
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => return json!({"close": 1006, "reason": format!("{other:?}")}),
+            }
+        }
+    }
+
+    /// Asks; returns the `accepted` (or `error`) frame.
+    pub async fn ask(&mut self, text: &str) -> Value {
+        self.send(json!({"type": "send", "request_id": "r1", "text": text})).await;
+        self.next().await
+    }
+
+    /// The part frames of a turn up to its terminal part.
+    pub async fn turn(&mut self) -> Vec<Value> {
+        let mut frames = Vec::new();
+        loop {
+            let frame = self.next().await;
+            assert_eq!(frame["type"], "part", "{frame}");
+            let kind = frame["part"]["type"].as_str().unwrap().to_owned();
+            frames.push(frame);
+            if ["finish", "error", "abort"].contains(&kind.as_str()) {
+                return frames;
+            }
+        }
+    }
+}

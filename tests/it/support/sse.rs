@@ -1,0 +1,159 @@
+//! Server-sent events as a client reads them.
+
+use futures_util::{Stream as _, StreamExt};
+use serde_json::Value;
+use std::pin::Pin;
+
+/// One event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    pub id: Option<String>,
+    pub event: Option<String>,
+    pub data: String,
+}
+
+impl Event {
+    /// The part, if the data is one.
+    pub fn part(&self) -> Value {
+        serde_json::from_str(&self.data).unwrap_or(Value::Null)
+    }
+
+    /// The offset in the id `<turn>.<offset>`.
+    pub fn offset(&self) -> Option<usize> {
+        self.id.as_deref()?.rsplit_once('.')?.1.parse().ok()
+    }
+}
+
+type Bytes = Pin<Box<dyn futures_util::Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>;
+
+/// A response that streams.
+pub struct Stream {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    bytes: Bytes,
+    buffer: String,
+}
+
+impl Stream {
+    pub fn new(response: reqwest::Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let bytes: Bytes = Box::pin(response.bytes_stream());
+        let _bounds = bytes.size_hint();
+        Self { status, headers, bytes, buffer: String::new() }
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn turn(&self) -> String {
+        self.header("x-turn-id").into()
+    }
+
+    pub fn conversation(&self) -> String {
+        self.header("x-conversation-id").into()
+    }
+
+    /// The next event with data; `None` at the end of the stream.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some((block, rest)) = self.buffer.split_once("\n\n") {
+                let block = block.to_owned();
+                self.buffer = rest.to_owned();
+                let field = |name: &str| {
+                    let prefix = format!("{name}: ");
+                    block.lines().find_map(|l| l.strip_prefix(&prefix)).map(String::from)
+                };
+                match field("data") {
+                    Some(data) => {
+                        return Some(Event { id: field("id"), event: field("event"), data });
+                    }
+                    None => continue,
+                }
+            }
+            let piece = self.bytes.next().await?.ok()?;
+            self.buffer.push_str(std::str::from_utf8(&piece).expect("events end at characters"));
+        }
+    }
+
+    /// Reads until a text delta contains `text`; returns all events so far.
+    pub async fn until_text(&mut self, text: &str) -> Vec<Event> {
+        let mut seen = Vec::new();
+        loop {
+            let event = self.next().await.expect("the text comes before the end");
+            let found = event.part()["delta"].as_str().is_some_and(|d| d.contains(text));
+            seen.push(event);
+            if found {
+                return seen;
+            }
+        }
+    }
+
+    /// Reads to the end.
+    pub async fn rest(&mut self) -> Vec<Event> {
+        let mut seen = Vec::new();
+        while let Some(event) = self.next().await {
+            seen.push(event);
+        }
+        seen
+    }
+
+    /// Reads a turn to its end.
+    pub async fn answer(mut self) -> Answer {
+        let (turn, conversation) = (self.turn(), self.conversation());
+        let events = self.rest().await;
+        Answer { turn, conversation, events }
+    }
+}
+
+/// A whole turn as a client saw it.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub turn: String,
+    pub conversation: String,
+    pub events: Vec<Event>,
+}
+
+impl Answer {
+    /// All parts, checked: offsets without a gap, one terminal part, last, then `[DONE]`.
+    pub fn parts(&self) -> Vec<Value> {
+        let (done, parts) = self.events.split_last().expect("a stream is not empty");
+        assert_eq!(done.data, "[DONE]", "a stream ends with [DONE]");
+        for (n, event) in parts.iter().enumerate() {
+            assert_eq!(event.offset(), Some(n), "offsets have no gap: {event:?}");
+        }
+        let parts: Vec<Value> = parts.iter().map(Event::part).collect();
+        let terminal = |part: &&Value| {
+            ["finish", "error", "abort"].contains(&part["type"].as_str().unwrap_or_default())
+        };
+        assert_eq!(parts.iter().filter(terminal).count(), 1, "one terminal part: {parts:?}");
+        assert!(parts.last().as_ref().is_some_and(terminal), "the terminal part is last");
+        parts
+    }
+
+    /// The parts of a kind.
+    pub fn of(&self, kind: &str) -> Vec<Value> {
+        self.parts().into_iter().filter(|part| part["type"] == kind).collect()
+    }
+
+    /// finish, error or abort.
+    pub fn end(&self) -> String {
+        self.parts().last().expect("there is a part")["type"].as_str().unwrap().into()
+    }
+
+    /// The answer's text.
+    pub fn text(&self) -> String {
+        let deltas = self.of("text-delta");
+        deltas.iter().map(|part| part["delta"].as_str().unwrap()).collect()
+    }
+
+    /// The passages, in order.
+    pub fn citations(&self) -> Vec<Value> {
+        self.of("data-citation").into_iter().map(|part| part["data"].clone()).collect()
+    }
+
+    /// The bill.
+    pub fn usage(&self) -> Value {
+        self.of("data-usage").first().map_or(Value::Null, |part| part["data"].clone())
+    }
+}
