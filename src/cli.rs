@@ -43,7 +43,7 @@ enum Command {
         #[arg(long)]
         fresh: bool,
     },
-    /// Serve on your PostgreSQL (DATABASE_URL).
+    /// Serve on your PostgreSQL (`DATABASE_URL`).
     Serve {
         #[arg(long)]
         host: Option<String>,
@@ -68,7 +68,7 @@ enum Command {
 /// Which database.
 #[derive(Args)]
 struct Target {
-    /// Default: DATABASE_URL, or the one of a running `docent dev` in this folder.
+    /// Default: `DATABASE_URL`, or the one of a running `docent dev` in this folder.
     #[arg(long)]
     database_url: Option<String>,
     /// The folder of `docent dev`.

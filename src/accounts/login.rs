@@ -28,35 +28,34 @@ pub struct SentCode {
     pub dev_code: Option<String>,
 }
 
+/// What log-in is made of.
+#[derive(Clone)]
+pub struct LoginParts {
+    pub db: Db,
+    pub keys: Keys,
+    pub directory: Directory,
+    pub sessions: Sessions,
+    pub mailer: Mailer,
+    pub tasks: Tasks,
+    pub codes_per_quarter_hour: u32,
+    /// For `docent dev` alone: the answer to a request holds the code.
+    pub reveal_codes: bool,
+}
+
 /// Log-in. Cheap to clone.
 #[derive(Clone)]
 pub struct Login {
-    db: Db,
-    keys: Keys,
-    directory: Directory,
-    sessions: Sessions,
-    mailer: Mailer,
-    tasks: Tasks,
+    parts: LoginParts,
     attempts: Arc<Attempts>,
-    reveal_codes: bool,
 }
 
 impl Login {
-    /// `reveal_codes` is for `docent dev` alone.
+    /// Puts it together.
     #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "one place builds it, by name")]
-    pub fn new(
-        db: Db,
-        keys: Keys,
-        directory: Directory,
-        sessions: Sessions,
-        mailer: Mailer,
-        tasks: Tasks,
-        codes_per_quarter_hour: u32,
-        reveal_codes: bool,
-    ) -> Self {
-        let attempts = Arc::new(Attempts::new(codes_per_quarter_hour, Duration::from_secs(900)));
-        Self { db, keys, directory, sessions, mailer, tasks, attempts, reveal_codes }
+    pub fn new(parts: LoginParts) -> Self {
+        let quarter_hour = Duration::from_secs(900);
+        let attempts = Arc::new(Attempts::new(parts.codes_per_quarter_hour, quarter_hour));
+        Self { parts, attempts }
     }
 
     /// Sends a code to an address of a tenant (slug or id).
@@ -65,16 +64,16 @@ impl Login {
     /// For a text that is no address, an unknown tenant, too many codes.
     pub async fn request_code(&self, tenant: &str, email: &str) -> Result<SentCode, AccountError> {
         let email = Email::parse(email)?;
-        let tenant = self.directory.find(tenant).await?;
+        let tenant = self.parts.directory.find(tenant).await?;
         let key = format!("{} {}", tenant.id, email.as_str());
         self.attempts.take(&key).map_err(AccountError::TooMany)?;
         let code = LoginCode::generate();
-        let hash = code.hash(&self.keys, tenant.id, email.as_str());
-        let mut tx = self.db.tenant(tenant.id).await?;
+        let hash = code.hash(&self.parts.keys, tenant.id, email.as_str());
+        let mut tx = self.parts.db.tenant(tenant.id).await?;
         login_codes::replace(&mut tx, tenant.id, email.as_str(), &hash, CODE_TTL_SECONDS).await?;
         let known = User::find_by_email(&mut tx, tenant.id, email.as_str()).await?.is_some();
         tx.commit().await?;
-        let dev_code = self.reveal_codes.then(|| code.digits().to_owned());
+        let dev_code = self.parts.reveal_codes.then(|| code.digits().to_owned());
         if known || tenant.allow_signup {
             self.send(email, tenant.name, code);
         }
@@ -82,8 +81,8 @@ impl Login {
     }
 
     fn send(&self, email: Email, tenant: String, code: LoginCode) {
-        let mailer = self.mailer.clone();
-        self.tasks.spawn("login-mail", async move {
+        let mailer = self.parts.mailer.clone();
+        self.parts.tasks.spawn("login-mail", async move {
             if let Err(error) = mailer.send_code(email.as_str(), &tenant, code.digits()).await {
                 tracing::error!(%error, "A login code could not be sent");
             }
@@ -102,11 +101,12 @@ impl Login {
     ) -> Result<Session, AccountError> {
         let email = Email::parse(email)?;
         let code = LoginCode::typed(code).ok_or(AccountError::WrongCode)?;
-        let tenant = self.directory.find(tenant).await?;
-        let mut tx = self.db.tenant(tenant.id).await?;
+        let tenant = self.parts.directory.find(tenant).await?;
+        let mut tx = self.parts.db.tenant(tenant.id).await?;
         let stored = login_codes::count_guess(&mut tx, tenant.id, email.as_str()).await?;
-        let right = stored
-            .is_some_and(|stored| code.matches(&self.keys, tenant.id, email.as_str(), &stored));
+        let right = stored.is_some_and(|stored| {
+            code.matches(&self.parts.keys, tenant.id, email.as_str(), &stored)
+        });
         if !right {
             tx.commit().await?; // the guess counts
             return Err(AccountError::WrongCode);
@@ -114,7 +114,7 @@ impl Login {
         login_codes::consume(&mut tx, tenant.id, email.as_str()).await?;
         let user = find_or_create(&mut tx, &tenant, &email).await?;
         let session = match user {
-            Some(user) => Ok(self.sessions.begin(&mut tx, &tenant, &user).await?),
+            Some(user) => Ok(self.parts.sessions.begin(&mut tx, &tenant, &user).await?),
             None => Err(AccountError::WrongCode),
         };
         tx.commit().await?;

@@ -11,7 +11,7 @@ mod ticket;
 pub use directory::Directory;
 pub use email::Email;
 pub use error::AccountError;
-pub use login::{Login, SentCode};
+pub use login::{Login, LoginParts, SentCode};
 pub use provision::{NewTenant, add_user, create_tenant};
 pub use session::{Session, Sessions};
 pub use ticket::Tickets;

@@ -91,7 +91,7 @@ pub struct Problem {
     /// For programs; it does not change.
     pub code: &'static str,
     pub request_id: String,
-    /// `retry_after_ms`, or `quota` with limit, used, reserved and resets_at.
+    /// `retry_after_ms`, or `quota` with limit, used, reserved and `resets_at`.
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub more: Map<String, Value>,

@@ -4,7 +4,7 @@
 use super::error::AppError;
 use super::models::Models;
 use super::shutdown::drain;
-use crate::accounts::{Directory, Login, Sessions, Tickets};
+use crate::accounts::{Directory, Login, LoginParts, Sessions, Tickets};
 use crate::api::{self, State, StateParts};
 use crate::auth::{AccessTokens, Keys};
 use crate::chat::{Chat, ChatParts};
@@ -62,10 +62,11 @@ pub(super) struct Running {
 }
 
 impl App {
-    /// Builds everything; the database must be migrated.
+    /// Builds everything and starts the background work; the database must be migrated.
     ///
     /// # Errors
     /// When something is missing or unsafe; the error says what to do.
+    #[expect(clippy::too_many_lines, reason = "the one list of what the server is made of")]
     pub async fn build(options: AppOptions) -> Result<Self, AppError> {
         let AppOptions { settings, database_url, secret, demo, program } = options;
         let tasks = Tasks::current();
@@ -83,30 +84,30 @@ impl App {
         let queue = Queue::new(db.clone(), node);
         let progress = Progress::default();
         let (limiter, plans) = (RateLimiter::new(), Plans::new(db.clone()));
-        let chat = Chat::new(ChatParts::new(
-            db.clone(),
-            tasks.clone(),
+        let chat = Chat::new(ChatParts {
+            db: db.clone(),
+            tasks: tasks.clone(),
             node,
-            Arc::clone(&models.chat),
-            models.chat_name.clone(),
-            settings.models.max_output_tokens,
-            Retriever::new(db.clone(), Arc::clone(&models.embedder), model_id),
-            limiter.clone(),
-            plans.clone(),
-        ));
+            model: Arc::clone(&models.chat),
+            default_model: models.chat_name.clone(),
+            max_output_tokens: settings.models.max_output_tokens,
+            retriever: Retriever::new(db.clone(), Arc::clone(&models.embedder), model_id),
+            limiter: limiter.clone(),
+            plans: plans.clone(),
+        });
         let keys = Keys::derive(&secret);
         let sessions = Sessions::new(db.clone(), AccessTokens::new(&keys)?);
         let directory = Directory::new(db.clone());
-        let login = Login::new(
-            db.clone(),
+        let login = Login::new(LoginParts {
+            db: db.clone(),
             keys,
-            directory.clone(),
-            sessions.clone(),
-            Mailer::new(&settings.mail)?,
-            tasks.clone(),
-            settings.login.codes_per_quarter_hour,
-            settings.dev,
-        );
+            directory: directory.clone(),
+            sessions: sessions.clone(),
+            mailer: Mailer::new(&settings.mail)?,
+            tasks: tasks.clone(),
+            codes_per_quarter_hour: settings.login.codes_per_quarter_hour,
+            reveal_codes: settings.dev,
+        });
         let ingestor = Ingestor {
             db: db.clone(),
             queue: queue.clone(),

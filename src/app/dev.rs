@@ -110,7 +110,7 @@ fn kept_secret(folder: &Path) -> Result<Secret, AppError> {
     if let Ok(kept) = fs::read_to_string(&path)
         && kept.trim().len() >= 32
     {
-        return Ok(Secret::new(kept.trim().to_owned()));
+        return Ok(Secret::new(kept));
     }
     let bytes: [u8; 32] = rand::random();
     let fresh: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -5,7 +5,6 @@ use super::error::AppError;
 use crate::config::Settings;
 use crate::store;
 use crate::types::Secret;
-use std::future::Future;
 use std::path::PathBuf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -57,12 +56,10 @@ impl Signals {
         })
     }
 
-    pub(super) fn next(&mut self) -> impl Future<Output = ()> + '_ {
-        async {
-            tokio::select! {
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
-            }
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }

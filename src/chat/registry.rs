@@ -1,6 +1,6 @@
 //! Find or start the session actor of a conversation.
 
-use super::service::ChatParts;
+use super::service::Core;
 use super::session::{Command, Session};
 use crate::types::ConversationId;
 use dashmap::DashMap;
@@ -22,7 +22,7 @@ impl Registry {
     /// The mailbox of a conversation's actor, which is started if there is none.
     pub(super) fn open(
         self: &Arc<Self>,
-        parts: &Arc<ChatParts>,
+        core: &Arc<Core>,
         conversation: ConversationId,
     ) -> mpsc::Sender<Command> {
         let entry = self.sessions.entry(conversation);
@@ -30,12 +30,12 @@ impl Registry {
             let (sender, inbox) = mpsc::channel(MAILBOX);
             let session = Session {
                 conversation,
-                parts: Arc::clone(parts),
+                core: Arc::clone(core),
                 registry: Arc::clone(self),
                 inbox,
                 cut: self.cut.clone(),
             };
-            parts.tasks.spawn("session", session.run());
+            core.tasks.spawn("session", session.run());
             sender
         };
         entry.or_insert_with(fresh).clone()

@@ -16,6 +16,7 @@ use crate::store::turns::{self, Turn};
 use crate::store::{Db, DbError};
 use crate::types::{ConversationId, Ctx, NodeId, TurnId};
 use sha2::{Digest, Sha256};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -36,37 +37,19 @@ pub struct ChatParts {
     pub retriever: Retriever,
     pub limiter: RateLimiter,
     pub plans: Plans,
+}
+
+/// The parts with the turns that live on them.
+pub(super) struct Core {
+    parts: ChatParts,
     pub(super) live: LiveTurns,
 }
 
-impl ChatParts {
-    /// Puts them together.
-    #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "one place builds it, by name")]
-    pub fn new(
-        db: Db,
-        tasks: Tasks,
-        node: NodeId,
-        model: Arc<dyn ChatModel>,
-        default_model: String,
-        max_output_tokens: u32,
-        retriever: Retriever,
-        limiter: RateLimiter,
-        plans: Plans,
-    ) -> Self {
-        let live = LiveTurns::default();
-        Self {
-            db,
-            tasks,
-            node,
-            model,
-            default_model,
-            max_output_tokens,
-            retriever,
-            limiter,
-            plans,
-            live,
-        }
+impl Deref for Core {
+    type Target = ChatParts;
+
+    fn deref(&self) -> &ChatParts {
+        &self.parts
     }
 }
 
@@ -82,7 +65,7 @@ pub enum Stopped {
 /// Chat. Cheap to clone.
 #[derive(Clone)]
 pub struct Chat {
-    parts: Arc<ChatParts>,
+    core: Arc<Core>,
     registry: Arc<Registry>,
     draining: Arc<AtomicBool>,
 }
@@ -91,7 +74,8 @@ impl Chat {
     /// Chat of this node.
     #[must_use]
     pub fn new(parts: ChatParts) -> Self {
-        Self { parts: Arc::new(parts), registry: Arc::default(), draining: Arc::default() }
+        let core = Arc::new(Core { parts, live: LiveTurns::default() });
+        Self { core, registry: Arc::default(), draining: Arc::default() }
     }
 
     /// Starts a turn, or attaches to the one that the same idempotency key started. When this
@@ -118,10 +102,10 @@ impl Chat {
         if self.draining.load(Ordering::Relaxed) {
             return Err(Refused::Draining);
         }
-        let limits = self.parts.plans.limits_of(ctx.tenant).await?;
+        let limits = self.core.plans.limits_of(ctx.tenant).await?;
         let estimate = tokens::count(asked.question.as_str()).saturating_add(TYPICAL_TOKENS);
         let headroom =
-            self.parts.limiter.admit(ctx, limits, estimate).map_err(Refused::RateLimited)?;
+            self.core.limiter.admit(ctx, limits, estimate).map_err(Refused::RateLimited)?;
         let order = Order {
             ctx,
             turn: TurnId::new(),
@@ -145,7 +129,7 @@ impl Chat {
         let mut command = Command::Start { order: Box::new(order), reply };
         // The actor may be ending just now; the one opened after it is not.
         for _ in 0..2 {
-            match self.registry.open(&self.parts, conversation).try_send(command) {
+            match self.registry.open(&self.core, conversation).try_send(command) {
                 Ok(()) => return answer.await.map_err(|_gone| Refused::Busy),
                 Err(TrySendError::Full(_)) => return Err(Refused::Busy),
                 Err(TrySendError::Closed(back)) => {
@@ -164,7 +148,7 @@ impl Chat {
         hash: &[u8],
     ) -> Result<Option<Accepted>, Refused> {
         let Some(key) = &asked.idempotency_key else { return Ok(None) };
-        let mut tx = self.parts.db.tenant(ctx.tenant).await?;
+        let mut tx = self.core.db.tenant(ctx.tenant).await?;
         let turn = Turn::find_by_key(&mut tx, ctx.tenant, ctx.user, key).await?;
         tx.commit().await?;
         let Some(turn) = turn else { return Ok(None) };
@@ -185,9 +169,9 @@ impl Chat {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn attach(&self, ctx: Ctx, turn: TurnId) -> Result<Option<Arc<TurnLog>>, DbError> {
-        match self.parts.live.get(ctx, turn) {
+        match self.core.live.get(ctx, turn) {
             Some(live) => Ok(Some(live.log)),
-            None => replay(&self.parts.db, &self.parts.tasks, ctx, turn).await,
+            None => replay(&self.core.db, &self.core.tasks, ctx, turn).await,
         }
     }
 
@@ -196,17 +180,17 @@ impl Chat {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn stop(&self, ctx: Ctx, turn: TurnId) -> Result<Option<Stopped>, DbError> {
-        if let Some(live) = self.parts.live.get(ctx, turn) {
+        if let Some(live) = self.core.live.get(ctx, turn) {
             if live.log.ended() {
                 return Ok(Some(Stopped::AlreadyEnded));
             }
-            let mailbox = self.registry.open(&self.parts, live.conversation);
+            let mailbox = self.registry.open(&self.core, live.conversation);
             if mailbox.try_send(Command::Stop { turn }).is_err() {
                 live.stop.cancel(); // a full mailbox must not lose a stop
             }
             return Ok(Some(Stopped::Stopping));
         }
-        let mut tx = self.parts.db.tenant(ctx.tenant).await?;
+        let mut tx = self.core.db.tenant(ctx.tenant).await?;
         let found = Turn::find(&mut tx, ctx.tenant, turn).await?;
         tx.commit().await?;
         Ok(found.filter(|turn| turn.user_id == ctx.user).map(|turn| match turn.state.as_str() {
@@ -217,12 +201,12 @@ impl Chat {
 
     /// Forgets ended logs: a document that they may quote was deleted.
     pub fn forget_ended(&self) {
-        self.parts.live.forget_ended();
+        self.core.live.forget_ended();
     }
 
     /// Keeps the leases of running turns and closes orphans, until `closing`.
     pub async fn keep_leases(&self) {
-        let closing = self.parts.tasks.closing();
+        let closing = self.core.tasks.closing();
         let mut tick = tokio::time::interval(Duration::from_secs(3));
         while closing.run_until_cancelled(tick.tick()).await.is_some() {
             if let Err(error) = self.tend().await {
@@ -232,14 +216,14 @@ impl Chat {
     }
 
     async fn tend(&self) -> Result<(), DbError> {
-        self.parts.live.sweep();
-        let running = self.parts.live.running();
+        self.core.live.sweep();
+        let running = self.core.live.running();
         if !running.is_empty() {
-            let mut tx = self.parts.db.system().await?;
-            turns::renew_leases(&mut tx, self.parts.node, &running).await?;
+            let mut tx = self.core.db.system().await?;
+            turns::renew_leases(&mut tx, self.core.node, &running).await?;
             tx.commit().await?;
         }
-        close_orphans(&self.parts.db).await?;
+        close_orphans(&self.core.db).await?;
         Ok(())
     }
 
@@ -258,13 +242,13 @@ impl Chat {
     /// they are settled.
     pub async fn finish_turns(&self, patience: Duration) {
         let all_done = async {
-            while !self.parts.live.running().is_empty() {
+            while !self.core.live.running().is_empty() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
         tokio::pin!(all_done);
         if tokio::time::timeout(patience, &mut all_done).await.is_err() {
-            tracing::warn!(turns = self.parts.live.running().len(), "Cutting turns short");
+            tracing::warn!(turns = self.core.live.running().len(), "Cutting turns short");
             self.registry.cut();
             drop(tokio::time::timeout(Duration::from_secs(10), all_done).await);
         }

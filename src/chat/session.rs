@@ -6,7 +6,7 @@ use super::accepted::Refused;
 use super::answer::Ends;
 use super::open::{NotOpened, Order};
 use super::registry::Registry;
-use super::service::ChatParts;
+use super::service::Core;
 use super::turn::{self, Reply};
 use crate::types::{ConversationId, TurnId};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ struct Running {
 /// The actor.
 pub(super) struct Session {
     pub(super) conversation: ConversationId,
-    pub(super) parts: Arc<ChatParts>,
+    pub(super) core: Arc<Core>,
     pub(super) registry: Arc<Registry>,
     pub(super) inbox: mpsc::Receiver<Command>,
     /// Cuts turns short at the end of the drain.
@@ -70,8 +70,8 @@ impl Session {
                 let stop = CancellationToken::new();
                 let ends = Ends { stop: stop.clone(), cut: self.cut.clone() };
                 let turn = order.turn;
-                let work = turn::run(Arc::clone(&self.parts), *order, ends, reply);
-                let done = self.parts.tasks.spawn("turn", work);
+                let work = turn::run(Arc::clone(&self.core), *order, ends, reply);
+                let done = self.core.tasks.spawn("turn", work);
                 *running = Some(Running { turn, stop, done });
             }
             Command::Stop { turn } => {

@@ -1,14 +1,15 @@
 //! A turn from acceptance to its bill. It runs on the main runtime, for its session actor; whether a
 //! client is there makes no difference to it.
 
-use super::accepted::{Accepted, Refused};
-use super::answer::{Answer, End, Ends, answer};
+use super::accepted::Accepted;
+use super::answer::{End, Ends, answer};
 use super::journal::Journal;
 use super::log::TurnLog;
-use super::open::{NotOpened, Opened, Order, open};
-use super::service::ChatParts;
+use super::open::{NotOpened, Order, open};
+use super::service::Core;
 use super::settle::{Settlement, items, last_parts, usage};
-use crate::metering::Item;
+use crate::store::Db;
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -23,8 +24,8 @@ const TRIES_BEFORE_TELLING: u32 = 8;
 const TRIES_AGAINST_ERRORS: u32 = 5;
 
 /// Runs one turn. Every path ends in one terminal part, and in one settlement.
-pub(super) async fn run(parts: Arc<ChatParts>, order: Order, ends: Ends, reply: Reply) {
-    let opened = match open(&parts, &order).await {
+pub(super) async fn run(core: Arc<Core>, order: Order, ends: Ends, reply: Reply) {
+    let opened = match open(&core, &order).await {
         Ok(opened) => opened,
         Err(not_opened) => {
             // The asker may have left; then nobody needs the answer.
@@ -33,7 +34,7 @@ pub(super) async fn run(parts: Arc<ChatParts>, order: Order, ends: Ends, reply: 
         }
     };
     let log = TurnLog::new(order.turn);
-    parts.live.insert(order.ctx, order.conversation, Arc::clone(&log), ends.stop.clone());
+    core.live.insert(order.ctx, order.conversation, Arc::clone(&log), ends.stop.clone());
     let accepted = Accepted {
         turn: order.turn,
         conversation: order.conversation,
@@ -45,41 +46,41 @@ pub(super) async fn run(parts: Arc<ChatParts>, order: Order, ends: Ends, reply: 
     let (finish, finished) = oneshot::channel();
     let (report, reported) = oneshot::channel();
     let journal =
-        Journal::new(parts.db.clone(), order.ctx.tenant, log.cursor(0), Arc::clone(&prompt_tokens));
-    parts.tasks.spawn("turn-journal", async move {
+        Journal::new(core.db.clone(), order.ctx.tenant, log.cursor(0), Arc::clone(&prompt_tokens));
+    core.tasks.spawn("turn-journal", async move {
         let written = journal.run(finished).await;
         let _gone = report.send(written); // only a turn that panicked does not wait
     });
-    let answer = answer(&parts, &order, &opened, &log, &ends, &prompt_tokens).await;
+    let answer = answer(&core, &order, &opened, &log, &ends, &prompt_tokens).await;
     drop(finish);
     let written = reported.await.unwrap_or(0);
     let items = items(&answer, prompt_tokens.load(Ordering::Relaxed));
-    settle(&parts, &order, &opened, &answer, &items, &log, written).await;
-    parts.live.mark_ended(order.turn);
+    let settlement = Settlement {
+        order: &order,
+        opened: &opened,
+        answer: &answer,
+        items: &items,
+        unwritten: (written, parts_from(&log, written)),
+    };
+    settle(&core.db, &settlement, &log).await;
+    core.live.mark_ended(order.turn);
     metrics::counter!("docent_turns_total", "outcome" => answer.end.state()).increment(1);
     metrics::histogram!("docent_turn_seconds").record(answer.started.elapsed());
 }
 
+fn parts_from(log: &Arc<TurnLog>, offset: usize) -> Vec<Bytes> {
+    let mut cursor = log.cursor(offset);
+    let batches = std::iter::from_fn(|| cursor.take_ready());
+    batches.flat_map(|batch| batch.parts).collect()
+}
+
 /// Settles, as often as it takes, and ends the log.
-async fn settle(
-    parts: &ChatParts,
-    order: &Order,
-    opened: &Opened,
-    answer: &Answer,
-    items: &[Item],
-    log: &Arc<TurnLog>,
-    written: usize,
-) {
-    let mut cursor = log.cursor(written);
-    let mut unwritten = Vec::new();
-    while let Some(batch) = cursor.take_ready() {
-        unwritten.extend(batch.parts);
-    }
-    let settlement = Settlement { order, opened, answer, items, unwritten: (written, unwritten) };
+async fn settle(db: &Db, settlement: &Settlement<'_>, log: &TurnLog) {
+    let turn = settlement.order.turn;
     let mut tries = 0;
     loop {
         tries += 1;
-        match settlement.commit(&parts.db).await {
+        match settlement.commit(db).await {
             Ok(Some(last)) => return last.iter().for_each(|part| log.append(part)),
             Ok(None) => {
                 // The sweeper took us for dead and closed the turn; what it wrote is what counts.
@@ -88,7 +89,7 @@ async fn settle(
                 return last_parts(&end, None).iter().for_each(|part| log.append(part));
             }
             Err(error) => {
-                tracing::error!(turn.id = %order.turn, %error, tries, "A turn could not be settled");
+                tracing::error!(turn.id = %turn, %error, tries, "A turn could not be settled");
                 if !error.is_transient() && tries >= TRIES_AGAINST_ERRORS {
                     // The lease runs out, and the sweeper closes and bills it from the journal.
                     let message = "The answer could not be saved. Ask again.".into();
@@ -98,16 +99,10 @@ async fn settle(
             }
         }
         if tries == TRIES_BEFORE_TELLING {
-            let told = last_parts(&answer.end, usage(items, None));
+            let told = last_parts(&settlement.answer.end, usage(settlement.items, None));
             told.iter().for_each(|part| log.append(part));
         }
         let wait = Duration::from_millis(100).saturating_mul(1 << tries.min(6));
         tokio::time::sleep(wait).await;
-    }
-}
-
-impl From<Refused> for Result<Accepted, NotOpened> {
-    fn from(refused: Refused) -> Self {
-        Err(NotOpened::Refused(refused))
     }
 }

@@ -20,7 +20,7 @@ pub enum MailError {
 #[derive(Clone)]
 pub enum Mailer {
     /// An SMTP server.
-    Smtp { transport: AsyncSmtpTransport<Tokio1Executor>, from: Mailbox },
+    Smtp { transport: AsyncSmtpTransport<Tokio1Executor>, from: Box<Mailbox> },
     /// The log, for development.
     Log,
 }
@@ -35,7 +35,7 @@ impl Mailer {
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose())?
             .timeout(Some(std::time::Duration::from_secs(10)))
             .build();
-        Ok(Self::Smtp { transport, from: settings.from.parse()? })
+        Ok(Self::Smtp { transport, from: Box::new(settings.from.parse()?) })
     }
 
     /// Sends a login code.
@@ -46,7 +46,7 @@ impl Mailer {
         match self {
             Self::Smtp { transport, from } => {
                 let message = Message::builder()
-                    .from(from.clone())
+                    .from(from.as_ref().clone())
                     .to(to.parse()?)
                     .subject(format!("{code} is your code for {tenant}"))
                     .body(format!(

@@ -12,4 +12,4 @@ mod usage;
 pub use bill::{Bill, Item};
 pub use reserve::{Ask, Grant, QuotaExceeded, ReserveError, reserve};
 pub use settle::{bill_document, settle_turn};
-pub use usage::{Overview, overview};
+pub use usage::{Overview, Totals, overview};

@@ -6,6 +6,7 @@
 
 mod db;
 mod migrate;
+#[expect(unreachable_pub, reason = "generated")]
 mod schema;
 mod tx;
 mod vector;

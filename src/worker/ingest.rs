@@ -10,7 +10,7 @@ pub fn run_ingestion(tasks: &Tasks, ingestor: &Ingestor, concurrency: usize) {
         let (ingestor, closing) = (ingestor.clone(), tasks.closing());
         tasks.spawn("ingestion", async move {
             // A job that runs at shutdown is dropped here and its lease given back.
-            closing.run_until_cancelled(ingest_forever(ingestor)).await;
+            closing.run_until_cancelled(Box::pin(ingest_forever(ingestor))).await;
         });
     }
 }

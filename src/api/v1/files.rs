@@ -88,7 +88,8 @@ pub(crate) async fn list(
     Principal(ctx): Principal,
     query: web::Query<PageQuery>,
 ) -> Result<web::Json<Page<FileView>>, Problem> {
-    let before = query.cursor()?.map(|id| id.parse().map_err(|_| bad_cursor())).transpose()?;
+    let before =
+        query.cursor()?.map(|id| id.parse().map_err(|_not_an_id| bad_cursor())).transpose()?;
     let rows = state.catalogue.list(ctx, before, query.limit() + 1).await?;
     Ok(web::Json(query.page(rows, |row| row.id.to_string(), FileView::from)))
 }

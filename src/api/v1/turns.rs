@@ -38,7 +38,7 @@ fn last_event_id(request: &HttpRequest, turn: TurnId) -> Result<Option<i64>, Pro
         Some((id, offset)) if id.parse() == Ok(turn) => offset,
         _ => "",
     };
-    offset.parse().map(Some).map_err(|_| {
+    offset.parse().map(Some).map_err(|_not_a_number| {
         Problem::invalid("Last-Event-ID is not an id of this turn: use `<turn_id>.<offset>`.")
     })
 }

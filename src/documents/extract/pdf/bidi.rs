@@ -34,7 +34,14 @@ pub(super) fn is_right_to_left(text: &str) -> bool {
 /// Puts pieces that stand from left to right into reading order.
 pub(super) fn logical(pieces: &[&str]) -> String {
     let classes: Vec<Class> = pieces.iter().map(|piece| class(piece)).collect();
-    let read = |turned| Visual { pieces, classes: &classes, turned }.read();
+    let read = |turned| {
+        Visual {
+            pieces,
+            classes: &classes,
+            turned,
+        }
+        .read()
+    };
     // Some producers name a bracket by its shape on the page, some by its meaning in the text.
     // Only the pairs on the line tell which.
     let plain = read(false);
@@ -43,16 +50,20 @@ pub(super) fn logical(pieces: &[&str]) -> String {
         return plain;
     }
     let turned = read(true);
-    if lone_brackets(&turned) < lone { turned } else { plain }
+    if lone_brackets(&turned) < lone {
+        turned
+    } else {
+        plain
+    }
 }
 
 impl Visual<'_> {
     fn read(&self) -> String {
         let mut out = String::new();
-        if self.runs_from_the_right() {
-            self.from_the_right(0, self.pieces.len(), &mut out);
+        if self.runs_leftwards() {
+            self.read_leftwards(0, self.pieces.len(), &mut out);
         } else {
-            self.from_the_left(&mut out);
+            self.read_rightwards(&mut out);
         }
         out
     }
@@ -66,11 +77,16 @@ impl Visual<'_> {
     }
 
     /// Which way the whole line runs: as its two ends do, or most of its letters if they differ.
-    fn runs_from_the_right(&self) -> bool {
+    fn runs_leftwards(&self) -> bool {
         let is_letter = |class: &&Class| matches!(class, Class::RightToLeft | Class::LeftToRight);
         let first = self.classes.iter().find(is_letter);
         let last = self.classes.iter().rev().find(is_letter);
-        let count = |wanted| self.classes.iter().filter(|class| **class == wanted).count();
+        let count = |wanted| {
+            self.classes
+                .iter()
+                .filter(|class| **class == wanted)
+                .count()
+        };
         match (first, last) {
             (Some(first), Some(last)) if first == last => *first == Class::RightToLeft,
             _ => count(Class::RightToLeft) >= count(Class::LeftToRight),
@@ -78,7 +94,7 @@ impl Visual<'_> {
     }
 
     /// Reads `start..end` from its right end, with words of other scripts the other way.
-    fn from_the_right(&self, start: usize, mut end: usize, out: &mut String) {
+    fn read_leftwards(&self, start: usize, mut end: usize, out: &mut String) {
         while end > start {
             let foreign = self.foreign_run(start, end);
             if foreign < end {
@@ -92,7 +108,7 @@ impl Visual<'_> {
     }
 
     /// Reads a left-to-right line, with words of right-to-left scripts the other way.
-    fn from_the_left(&self, out: &mut String) {
+    fn read_rightwards(&self, out: &mut String) {
         let mut at = 0;
         while at < self.pieces.len() {
             if !self.is(at, Class::RightToLeft) {
@@ -102,8 +118,11 @@ impl Visual<'_> {
             }
             let stop = (at..self.pieces.len()).find(|next| self.is(*next, Class::LeftToRight));
             let ahead = at..stop.unwrap_or(self.pieces.len());
-            let last = ahead.rev().find(|next| self.is(*next, Class::RightToLeft)).unwrap_or(at);
-            self.from_the_right(at, last + 1, out);
+            let last = ahead
+                .rev()
+                .find(|next| self.is(*next, Class::RightToLeft))
+                .unwrap_or(at);
+            self.read_leftwards(at, last + 1, out);
             at = last + 1;
         }
     }
@@ -153,7 +172,9 @@ fn lone_brackets(text: &str) -> usize {
 /// Class of a piece: that of its first telling character.
 fn class(piece: &str) -> Class {
     let mut classes = piece.chars().map(class_of_char);
-    classes.find(|class| *class != Class::Neutral).unwrap_or(Class::Neutral)
+    classes
+        .find(|class| *class != Class::Neutral)
+        .unwrap_or(Class::Neutral)
 }
 
 fn class_of_char(c: char) -> Class {
@@ -213,7 +234,10 @@ mod tests {
     #[test]
     fn words_of_other_scripts_keep_their_order() {
         assert_eq!(read("בתכ John Smith 2 רמא"), "אמר John Smith 2 כתב");
-        assert_eq!(read("The word םולש means peace"), "The word שלום means peace");
+        assert_eq!(
+            read("The word םולש means peace"),
+            "The word שלום means peace"
+        );
         assert_eq!(read("The words בוט םולש, see"), "The words שלום טוב, see");
     }
 

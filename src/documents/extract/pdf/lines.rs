@@ -8,29 +8,29 @@
 
 use super::super::tidy;
 use super::bidi;
-use super::glyphs::{Direction, Glyph};
+use super::glyph::{Direction, Glyph};
 use super::row::Row;
 
 /// Gap between two glyphs that parts words, in ems.
-const WORD_GAP: f64 = 0.15;
+const WORD_GAP: f32 = 0.15;
 /// The same between two ideographs, which are often spaced out.
-const IDEOGRAPH_GAP: f64 = 0.6;
+const IDEOGRAPH_GAP: f32 = 0.6;
 /// Widest setting of letters that is still one word, in ems.
-const LOOSEST: f64 = 0.6;
+const LOOSEST: f32 = 0.6;
 /// Gap that parts table cells, in ems.
-const CELL_GAP: f64 = 2.0;
+const CELL_GAP: f32 = 2.0;
 /// Height by which glyphs of a line may differ (superscripts, accents), in ems.
-pub(super) const SAME_LINE: f64 = 0.45;
+pub(super) const SAME_LINE: f32 = 0.45;
 /// How far a glyph may start before the end of the last one (kerning, accents), in ems.
-const OVERLAP: f64 = 1.2;
+const OVERLAP: f32 = 1.2;
 /// Two equal glyphs nearer than this are one, drawn twice to look bold; in ems.
-pub(super) const DOUBLE: f64 = 0.12;
+pub(super) const DOUBLE: f32 = 0.12;
 
 /// A line in the making: glyphs of one baseline.
 struct Line {
     glyphs: Vec<Glyph>,
-    base: f64,
-    size: f64,
+    base: f32,
+    size: f32,
     right_to_left: bool,
 }
 
@@ -48,7 +48,10 @@ pub(super) fn text(content: Vec<Glyph>, annotations: Vec<Glyph>) -> String {
     }
     let mut by_direction: Vec<(Direction, Vec<Row>)> = Vec::new();
     for row in page {
-        match by_direction.iter_mut().find(|(direction, _)| *direction == row.direction) {
+        match by_direction
+            .iter_mut()
+            .find(|(direction, _)| *direction == row.direction)
+        {
             Some((_, same)) => same.push(row),
             None => by_direction.push((row.direction, vec![row])),
         }
@@ -81,7 +84,11 @@ fn rows(glyphs: Vec<Glyph>) -> Vec<Row> {
 /// Finishes a line and adds it, unless it is empty or one of the last rows drawn again in place.
 fn push_row(rows: &mut Vec<Row>, line: Line) {
     let Some(row) = line.finish() else { return };
-    let doubled = rows.iter().rev().take(3).any(|earlier| earlier.is_same_as(&row));
+    let doubled = rows
+        .iter()
+        .rev()
+        .take(3)
+        .any(|earlier| earlier.is_same_as(&row));
     if !doubled && !row.text.trim().is_empty() {
         rows.push(row);
     }
@@ -91,7 +98,12 @@ impl Line {
     fn new(glyph: Glyph) -> Self {
         let (base, size) = (glyph.base, glyph.size);
         let right_to_left = bidi::is_right_to_left(&glyph.text);
-        Self { glyphs: vec![glyph], base, size, right_to_left }
+        Self {
+            glyphs: vec![glyph],
+            base,
+            size,
+            right_to_left,
+        }
     }
 
     /// Whether `glyph` continues this line.
@@ -120,7 +132,12 @@ impl Line {
 
     /// Puts the glyphs in reading order, with spaces between words.
     fn finish(self) -> Option<Row> {
-        let Self { mut glyphs, base, size, right_to_left } = self;
+        let Self {
+            mut glyphs,
+            base,
+            size,
+            right_to_left,
+        } = self;
         if right_to_left {
             glyphs = marks_on_letters(glyphs);
         }
@@ -143,10 +160,21 @@ impl Line {
             }
             last = Some(glyph);
         }
-        let text = if right_to_left { bidi::logical(&pieces) } else { pieces.concat() };
+        let text = if right_to_left {
+            bidi::logical(&pieces)
+        } else {
+            pieces.concat()
+        };
         let (first, last) = (glyphs.first()?, glyphs.last()?);
         let (start, end) = (first.start, last.end);
-        Some(Row { text, direction: first.direction, start, end, base, size })
+        Some(Row {
+            text,
+            direction: first.direction,
+            start,
+            end,
+            base,
+            size,
+        })
     }
 }
 
@@ -156,13 +184,13 @@ impl Line {
 /// fonts of these scripts draw an accent leftwards from where it is put.
 fn marks_on_letters(glyphs: Vec<Glyph>) -> Vec<Glyph> {
     let mut letters: Vec<Glyph> = Vec::with_capacity(glyphs.len());
-    let mut pending: Vec<Box<str>> = Vec::new();
+    let mut pending = String::new();
     for mut glyph in glyphs {
         if tidy::is_mark(&glyph.text) {
-            pending.push(glyph.text);
+            pending.push_str(&glyph.text);
             continue;
         }
-        let marks = std::mem::take(&mut pending).concat();
+        let marks = std::mem::take(&mut pending);
         match letters.last_mut() {
             Some(last) if last.start > glyph.start => last.add(&marks),
             _ => glyph.add(&marks),
@@ -170,7 +198,7 @@ fn marks_on_letters(glyphs: Vec<Glyph>) -> Vec<Glyph> {
         letters.push(glyph);
     }
     if let Some(last) = letters.last_mut() {
-        last.add(&pending.concat());
+        last.add(&pending);
     }
     letters.sort_by(|a, b| a.start.total_cmp(&b.start).then(a.end.total_cmp(&b.end)));
     letters
@@ -178,26 +206,30 @@ fn marks_on_letters(glyphs: Vec<Glyph>) -> Vec<Glyph> {
 
 /// How far the letters of a line are set apart, in ems: half its gaps are smaller. About 0, but for
 /// headings in spaced letters.
-fn spread(glyphs: &[Glyph]) -> f64 {
+fn spread(glyphs: &[Glyph]) -> f32 {
     let pairs = glyphs.iter().zip(glyphs.iter().skip(1));
     let letters = pairs.filter(|(a, b)| is_letter(a) && is_letter(b));
-    let mut gaps: Vec<f64> = letters.map(|(a, b)| ems_between(a, b)).collect();
-    gaps.sort_by(f64::total_cmp);
+    let mut gaps: Vec<f32> = letters.map(|(a, b)| ems_between(a, b)).collect();
+    gaps.sort_by(f32::total_cmp);
     // Few letters tell little, and wide gaps part columns of single letters.
     let median = gaps.get(gaps.len() / 2).copied().unwrap_or(0.0);
-    if gaps.len() >= 8 && median < LOOSEST { median.max(0.0) } else { 0.0 }
+    if gaps.len() >= 8 && median < LOOSEST {
+        median.max(0.0)
+    } else {
+        0.0
+    }
 }
 
 fn is_letter(glyph: &Glyph) -> bool {
     glyph.text.chars().all(char::is_alphabetic) && !glyph.text.is_empty()
 }
 
-fn ems_between(last: &Glyph, next: &Glyph) -> f64 {
+fn ems_between(last: &Glyph, next: &Glyph) -> f32 {
     (next.start - last.end) / last.size.max(next.size)
 }
 
 /// What stands between two glyphs of a line whose letters are set apart by `spread`.
-fn gap(last: &Glyph, next: &Glyph, spread: f64) -> Option<&'static str> {
+fn gap(last: &Glyph, next: &Glyph, spread: f32) -> Option<&'static str> {
     let gap = ems_between(last, next);
     let spaced = |text: &str| text.chars().all(char::is_whitespace) && !text.is_empty();
     let dense = ends_ideographic(&last.text) && ends_ideographic(&next.text);

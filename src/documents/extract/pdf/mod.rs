@@ -1,11 +1,12 @@
-//! PDF to pages: hayro interprets the file, [`glyphs`] collects what it would draw, [`lines`] turns
+//! PDF to pages: hayro interprets the file, [`collector`] notes what it would draw, [`lines`] turns
 //! positions into text.
 //!
 //! Invariant: page `n` of the result holds exactly the glyphs drawn on page `n` of the file, in
 //! form fields and annotations as well; nothing is moved between pages, not even half a word.
 
 mod bidi;
-mod glyphs;
+mod collector;
+mod glyph;
 mod lines;
 mod row;
 
@@ -18,14 +19,21 @@ use hayro_interpret::{
 };
 
 use super::{ExtractError, Extracted, Limits, Page, tidy};
-use glyphs::{Collector, Glyph};
+use collector::Collector;
+use glyph::Glyph;
 
 /// Reads a PDF. Needs a stack of some megabytes for deeply nested files.
 pub(super) fn extract(bytes: &[u8], limits: &Limits) -> Result<Extracted, ExtractError> {
     let pdf = Pdf::new(bytes.to_vec()).map_err(load_error)?;
     let count = pdf.pages().len();
     if count > limits.pages {
-        return Err(ExtractError::TooManyPages { pages: count, limit: limits.pages });
+        return Err(ExtractError::TooManyPages {
+            pages: count,
+            limit: limits.pages,
+        });
+    }
+    if count == 0 {
+        return Err(ExtractError::Broken);
     }
     let cache = InterpreterCache::new();
     let mut pages = Vec::with_capacity(count);
@@ -33,15 +41,20 @@ pub(super) fn extract(bytes: &[u8], limits: &Limits) -> Result<Extracted, Extrac
     for (number, page) in (1..).zip(pdf.pages().iter()) {
         let text = page_text(page, &cache, budget)
             .filter(|text| text.len() <= budget)
-            .ok_or(ExtractError::TooMuchText { limit_bytes: limits.text_bytes })?;
+            .ok_or(ExtractError::TooMuchText {
+                limit_bytes: limits.text_bytes,
+            })?;
         budget -= text.len();
         pages.push(Page { number, text });
     }
     if pages.iter().all(|page| page.text.is_empty()) {
         return Err(ExtractError::ScannedOnly { pages: count });
     }
-    let title = pdf.metadata().title.as_deref().map(glyphs::text_string);
-    Ok(Extracted { title: title.as_deref().and_then(document_title), pages })
+    let title = pdf.metadata().title.as_deref().map(collector::text_string);
+    Ok(Extracted {
+        title: title.as_deref().and_then(document_title),
+        pages,
+    })
 }
 
 /// Text of one page, or `None` when it is longer than `budget` bytes.
@@ -69,7 +82,10 @@ fn drawn<'a>(
         Rect::new(0.0, 0.0, width, height),
         cache,
         page.xref(),
-        InterpreterSettings { render_content: part, ..InterpreterSettings::default() },
+        InterpreterSettings {
+            render_content: part,
+            ..InterpreterSettings::default()
+        },
     );
     let mut collector = Collector::new(width, height, budget);
     interpret_page(page, &mut context, &mut collector);

@@ -1,20 +1,20 @@
 //! A finished line of text with its place, and how lines follow each other.
 
 use super::super::tidy;
-use super::glyphs::Direction;
+use super::glyph::Direction;
 use super::lines::{DOUBLE, SAME_LINE};
 
 /// Distance of two lines that parts paragraphs, in ems.
-const PARAGRAPH_GAP: f64 = 1.75;
+const PARAGRAPH_GAP: f32 = 1.75;
 
-/// A finished line, in the frame of its direction (see [`super::glyphs::Glyph`]).
+/// A finished line, in the frame of its direction (see [`super::glyph::Glyph`]).
 pub(super) struct Row {
     pub(super) text: String,
     pub(super) direction: Direction,
-    pub(super) start: f64,
-    pub(super) end: f64,
-    pub(super) base: f64,
-    pub(super) size: f64,
+    pub(super) start: f32,
+    pub(super) end: f32,
+    pub(super) base: f32,
+    pub(super) size: f32,
 }
 
 impl Row {
@@ -28,7 +28,7 @@ impl Row {
 
     /// Whether this is `other`, drawn a second time to look bold or shaded.
     pub(super) fn is_same_as(&self, other: &Self) -> bool {
-        let near = |a: f64, b: f64| (a - b).abs() < DOUBLE * self.size;
+        let near = |a: f32, b: f32| (a - b).abs() < DOUBLE * self.size;
         self.text == other.text && near(self.start, other.start) && near(self.base, other.base)
     }
 

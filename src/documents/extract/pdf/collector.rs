@@ -12,48 +12,10 @@ use hayro_interpret::{
     kurbo::{Affine, BezPath, Point},
 };
 
+use super::glyph::{Direction, Glyph, Letters, UNITS_PER_EM};
+
 /// Text smaller than this many points is not meant to be read.
 const SMALLEST: f64 = 0.5;
-/// hayro's glyph space: units per em, for every kind of font.
-const UNITS_PER_EM: f64 = 1000.0;
-
-/// Which way the lines of a glyph's text run on the page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Direction {
-    /// Left to right, as displayed.
-    Upright,
-    /// Turned clockwise: lines run down.
-    Down,
-    /// Upside down.
-    Flipped,
-    /// Turned anticlockwise: lines run up.
-    Up,
-    /// Upright characters in columns, as in traditional Chinese and Japanese.
-    Vertical,
-}
-
-/// One glyph in the frame of its own line: `start..end` along the line, `base` growing from line to
-/// line, all in points.
-#[derive(Clone, Debug)]
-pub(super) struct Glyph {
-    pub(super) text: Box<str>,
-    pub(super) start: f64,
-    pub(super) end: f64,
-    pub(super) base: f64,
-    /// Height of the em.
-    pub(super) size: f64,
-    pub(super) direction: Direction,
-}
-
-impl Glyph {
-    /// Puts accents behind the text.
-    pub(super) fn add(&mut self, marks: &str) {
-        if !marks.is_empty() {
-            self.text = format!("{}{marks}", self.text).into();
-        }
-    }
-}
-
 /// Collects the glyphs of one page in the order in which they are drawn.
 pub(super) struct Collector {
     glyphs: Vec<Glyph>,
@@ -63,8 +25,10 @@ pub(super) struct Collector {
     budget: Option<usize>,
     /// Open marked-content sequences: whether each carries a replacement for its text.
     marked: Vec<bool>,
+    /// How many of them do.
+    replaced: usize,
     /// Replacement text that waits for the first glyph it replaces.
-    replacement: Option<Box<str>>,
+    replacement: Option<String>,
 }
 
 impl Collector {
@@ -76,6 +40,7 @@ impl Collector {
             height,
             budget: Some(budget),
             marked: Vec::new(),
+            replaced: 0,
             replacement: None,
         }
     }
@@ -86,12 +51,12 @@ impl Collector {
     }
 
     /// What the glyph stands for: its own text, or all of the replacement it begins, or nothing.
-    fn text_of(&mut self, glyph: &PdfGlyph<'_>) -> Option<Box<str>> {
-        if self.marked.contains(&true) {
-            return Some(self.replacement.take().unwrap_or_default());
+    fn text_of(&mut self, glyph: &PdfGlyph<'_>) -> Option<Letters> {
+        if self.replaced > 0 {
+            return Some(self.replacement.take().unwrap_or_default().into());
         }
         match glyph.as_unicode()? {
-            BfString::Char(c) => Some(c.encode_utf8(&mut [0; 4]).into()),
+            BfString::Char(letter) => Some(letter.into()),
             BfString::String(text) => Some(text.into()),
         }
     }
@@ -110,45 +75,23 @@ impl Collector {
         let Some(text) = self.text_of(glyph) else {
             return;
         };
-        self.budget = budget.checked_sub(text.len());
+        self.budget = budget.checked_sub(text.len().max(1));
         let advance = match glyph {
             PdfGlyph::Outline(outline) => outline.advance_width(),
             PdfGlyph::Type3(type3) => type3.advance_width(),
         };
         let advance = advance.map_or(UNITS_PER_EM / 2.0, f64::from);
-        let length =
-            if vertical { size } else { (matrix * Point::new(advance, 0.0) - origin).hypot() };
-        let direction = direction(matrix, vertical);
-        let (start, base) = match direction {
-            Direction::Upright => (origin.x, origin.y),
-            Direction::Down | Direction::Vertical => (origin.y, -origin.x),
-            Direction::Flipped => (-origin.x, -origin.y),
-            Direction::Up => (-origin.y, origin.x),
-        };
-        let end = start + length;
+        let along = (matrix * Point::new(advance, 0.0) - origin).hypot();
+        let length = if vertical { size } else { along };
+        let direction = Direction::of(matrix, vertical);
+        let glyph = Glyph::new(text, direction, origin, length, size);
         match self.glyphs.last_mut() {
             // The rest of a replaced group (an accent and its letter, say) only widens it.
-            Some(last) if text.is_empty() && last.direction == direction => {
-                last.start = last.start.min(start);
-                last.end = last.end.max(end);
+            Some(last) if glyph.text.is_empty() && last.direction == direction => {
+                last.widen(&glyph);
             }
-            _ => self.glyphs.push(Glyph { text, start, end, base, size, direction }),
+            _ => self.glyphs.push(glyph),
         }
-    }
-}
-
-/// The quarter turn nearest to the way the glyph's baseline points.
-fn direction(matrix: Affine, vertical: bool) -> Direction {
-    if vertical {
-        return Direction::Vertical;
-    }
-    let along = matrix * Point::new(1.0, 0.0) - matrix * Point::ORIGIN;
-    if along.x.abs() >= along.y.abs() {
-        if along.x >= 0.0 { Direction::Upright } else { Direction::Flipped }
-    } else if along.y > 0.0 {
-        Direction::Down
-    } else {
-        Direction::Up
     }
 }
 
@@ -161,7 +104,10 @@ pub(super) fn text_string(bytes: &[u8]) -> String {
         [0xef, 0xbb, 0xbf, ..] => (UTF_8, 3),
         _ => (WINDOWS_1252, 0),
     };
-    encoding.decode_without_bom_handling(bytes.get(mark..).unwrap_or_default()).0.into_owned()
+    encoding
+        .decode_without_bom_handling(bytes.get(mark..).unwrap_or_default())
+        .0
+        .into_owned()
 }
 
 impl<'a> Device<'a> for Collector {
@@ -176,7 +122,8 @@ impl<'a> Device<'a> for Collector {
         let text = properties
             .and_then(|properties| properties.get::<object::String<'_>>(&b"ActualText"[..]));
         if let Some(text) = &text {
-            self.replacement = Some(text_string(text.as_bytes()).into());
+            self.replacement = Some(text_string(text.as_bytes()));
+            self.replaced += 1;
         }
         self.marked.push(text.is_some());
     }
@@ -184,6 +131,7 @@ impl<'a> Device<'a> for Collector {
     fn end_marked_content(&mut self) {
         if self.marked.pop() == Some(true) {
             self.replacement = None;
+            self.replaced = self.replaced.saturating_sub(1);
         }
     }
 
