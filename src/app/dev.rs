@@ -59,6 +59,11 @@ pub async fn dev(mut settings: Settings, options: DevOptions) -> Result<(), AppE
     };
     let kept_url = options.data_dir.join("database-url");
     write_private(&kept_url, url.expose())?;
+    if settings.server.host != "127.0.0.1" {
+        tracing::warn!(
+            "`dev` shows login codes to everybody who can reach it: it is for trying out"
+        );
+    }
     settings.server.drain_timeout = settings.server.drain_timeout.min(DRAIN);
     let started = start(settings, url, secret, cluster.is_some()).await;
     let outcome = match started {

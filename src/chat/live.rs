@@ -1,7 +1,8 @@
 //! The turns that run on this node, and those that just ended.
 
 use super::log::TurnLog;
-use crate::types::{ConversationId, Ctx, TurnId};
+use super::part::Part;
+use crate::types::{Ctx, TurnId};
 use dashmap::DashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +15,6 @@ const RETENTION: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(super) struct LiveTurn {
     pub(super) ctx: Ctx,
-    pub(super) conversation: ConversationId,
     pub(super) log: Arc<TurnLog>,
     pub(super) stop: CancellationToken,
     ended_at: Option<Instant>,
@@ -27,15 +27,9 @@ pub(super) struct LiveTurns {
 }
 
 impl LiveTurns {
-    pub(super) fn insert(
-        &self,
-        ctx: Ctx,
-        conversation: ConversationId,
-        log: Arc<TurnLog>,
-        stop: CancellationToken,
-    ) {
+    pub(super) fn insert(&self, ctx: Ctx, log: Arc<TurnLog>, stop: CancellationToken) {
         let id = log.turn();
-        self.turns.insert(id, LiveTurn { ctx, conversation, log, stop, ended_at: None });
+        self.turns.insert(id, LiveTurn { ctx, log, stop, ended_at: None });
         metrics::gauge!("docent_turns_running").increment(1.0);
     }
 
@@ -50,6 +44,17 @@ impl LiveTurns {
     pub(super) fn mark_ended(&self, id: TurnId) {
         if let Some(mut turn) = self.turns.get_mut(&id) {
             turn.ended_at = Some(Instant::now());
+            metrics::gauge!("docent_turns_running").decrement(1.0);
+        }
+    }
+
+    /// A turn whose task is over without having ended it (it panicked): its readers are told, and its
+    /// lease is left to run out, so that it is swept and billed.
+    pub(super) fn abandon(&self, id: TurnId) {
+        let open = self.turns.remove_if(&id, |_, turn| turn.ended_at.is_none());
+        if let Some((_, turn)) = open {
+            let error_text = "Something went wrong here. Ask again in a moment.".into();
+            turn.log.append(&Part::Error { error_text });
             metrics::gauge!("docent_turns_running").decrement(1.0);
         }
     }

@@ -178,6 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "a test has no Tasks")]
     async fn a_late_reader_sees_what_an_early_one_saw() {
         let log = TurnLog::new(TurnId::new());
         let early = tokio::spawn(read_all(log.cursor(0)));

@@ -1,20 +1,20 @@
 //! Find or start the session actor of a conversation.
 
 use super::service::Core;
-use super::session::{Command, Session};
+use super::session::{Session, Start};
 use crate::types::ConversationId;
 use dashmap::DashMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Waiting commands of one conversation. Full: the asker is refused as busy.
+/// Waiting starts of one conversation. Full: the asker is refused as busy.
 const MAILBOX: usize = 16;
 
 /// The live sessions of this node.
 #[derive(Default)]
 pub(super) struct Registry {
-    sessions: DashMap<ConversationId, mpsc::Sender<Command>>,
+    sessions: DashMap<ConversationId, mpsc::Sender<Start>>,
     cut: CancellationToken,
 }
 
@@ -24,7 +24,7 @@ impl Registry {
         self: &Arc<Self>,
         core: &Arc<Core>,
         conversation: ConversationId,
-    ) -> mpsc::Sender<Command> {
+    ) -> mpsc::Sender<Start> {
         let entry = self.sessions.entry(conversation);
         let fresh = || {
             let (sender, inbox) = mpsc::channel(MAILBOX);
@@ -41,9 +41,9 @@ impl Registry {
         entry.or_insert_with(fresh).clone()
     }
 
-    /// Called by the actor that ends.
-    pub(super) fn remove(&self, conversation: ConversationId) {
-        self.sessions.remove(&conversation);
+    /// Forgets an actor that has closed its mailbox, and no younger one.
+    pub(super) fn remove_closed(&self, conversation: ConversationId) {
+        self.sessions.remove_if(&conversation, |_, mailbox| mailbox.is_closed());
     }
 
     /// Ends all running turns as interrupted.

@@ -7,7 +7,7 @@ use super::open::{NotOpened, Order};
 use super::recovery::close_orphans;
 use super::registry::Registry;
 use super::replay::replay;
-use super::session::Command;
+use super::session::Start;
 use crate::limiter::{Plans, RateLimiter};
 use crate::llm::{ChatModel, tokens};
 use crate::retrieval::Retriever;
@@ -126,15 +126,15 @@ impl Chat {
     async fn start(&self, order: Order) -> Result<Result<Accepted, NotOpened>, Refused> {
         let conversation = order.conversation;
         let (reply, answer) = oneshot::channel();
-        let mut command = Command::Start { order: Box::new(order), reply };
+        let mut start = Start { order: Box::new(order), reply };
         // The actor may be ending just now; the one opened after it is not.
         for _ in 0..2 {
-            match self.registry.open(&self.core, conversation).try_send(command) {
+            match self.registry.open(&self.core, conversation).try_send(start) {
                 Ok(()) => return answer.await.map_err(|_gone| Refused::Busy),
                 Err(TrySendError::Full(_)) => return Err(Refused::Busy),
                 Err(TrySendError::Closed(back)) => {
-                    self.registry.remove(conversation);
-                    command = back;
+                    self.registry.remove_closed(conversation);
+                    start = back;
                 }
             }
         }
@@ -184,10 +184,7 @@ impl Chat {
             if live.log.ended() {
                 return Ok(Some(Stopped::AlreadyEnded));
             }
-            let mailbox = self.registry.open(&self.core, live.conversation);
-            if mailbox.try_send(Command::Stop { turn }).is_err() {
-                live.stop.cancel(); // a full mailbox must not lose a stop
-            }
+            live.stop.cancel();
             return Ok(Some(Stopped::Stopping));
         }
         let mut tx = self.core.db.tenant(ctx.tenant).await?;

@@ -1,6 +1,7 @@
-//! The actor of one live conversation: it decides whether a turn may start, and passes stops on.
+//! The actor of one live conversation: it alone decides whether a turn may start in it.
 //!
-//! `handle` is a plain `fn`: it changes state and spawns, it never waits. All I/O is the turn's.
+//! `handle` is a plain `fn`: it changes state and spawns, it never waits. All I/O is the turn's. A
+//! stop does not pass through here: it cancels the turn's token, which no full mailbox can delay.
 
 use super::accepted::Refused;
 use super::answer::Ends;
@@ -18,15 +19,14 @@ use tokio_util::sync::CancellationToken;
 /// Without a turn for this long, the actor ends.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// What a session can be told.
-pub(super) enum Command {
-    Start { order: Box<Order>, reply: Reply },
-    Stop { turn: TurnId },
+/// Asks the actor to start a turn.
+pub(super) struct Start {
+    pub(super) order: Box<Order>,
+    pub(super) reply: Reply,
 }
 
 struct Running {
     turn: TurnId,
-    stop: CancellationToken,
     done: JoinHandle<()>,
 }
 
@@ -35,58 +35,59 @@ pub(super) struct Session {
     pub(super) conversation: ConversationId,
     pub(super) core: Arc<Core>,
     pub(super) registry: Arc<Registry>,
-    pub(super) inbox: mpsc::Receiver<Command>,
+    pub(super) inbox: mpsc::Receiver<Start>,
     /// Cuts turns short at the end of the drain.
     pub(super) cut: CancellationToken,
 }
 
 impl Session {
-    /// Lives until it was idle for a while.
+    /// Lives until it was idle for a while, or the server closes.
     pub(super) async fn run(mut self) {
+        let closing = self.core.tasks.closing();
         let mut running: Option<Running> = None;
         loop {
             tokio::select! {
-                biased; // control before data: a stop overtakes the end of a turn
-                command = self.inbox.recv() => match command {
-                    Some(command) => self.handle(command, &mut running),
+                biased; // the end of a turn before the start of the next
+                turn = finished(&mut running) => {
+                    self.core.live.abandon(turn); // nothing to do, unless it panicked
+                    running = None;
+                }
+                start = self.inbox.recv() => match start {
+                    Some(start) => self.handle(start, &mut running),
                     None => break,
                 },
-                () = finished(&mut running) => running = None,
-                () = tokio::time::sleep(IDLE), if running.is_none() => {
-                    // No new sender can be had once this is gone; what was sent before is answered.
-                    self.registry.remove(self.conversation);
-                    self.inbox.close();
-                }
+                () = tokio::time::sleep(IDLE), if running.is_none() => self.close(),
+                () = closing.cancelled(), if running.is_none() => break,
             }
         }
     }
 
-    fn handle(&self, command: Command, running: &mut Option<Running>) {
-        match command {
-            Command::Start { reply, .. } if running.is_some() => {
-                drop(reply.send(Err(NotOpened::Refused(Refused::TurnInProgress))));
-            }
-            Command::Start { order, reply } => {
-                let stop = CancellationToken::new();
-                let ends = Ends { stop: stop.clone(), cut: self.cut.clone() };
-                let turn = order.turn;
-                let work = turn::run(Arc::clone(&self.core), *order, ends, reply);
-                let done = self.core.tasks.spawn("turn", work);
-                *running = Some(Running { turn, stop, done });
-            }
-            Command::Stop { turn } => {
-                if let Some(running) = running.as_ref().filter(|running| running.turn == turn) {
-                    running.stop.cancel();
-                }
-            }
+    /// What was sent before is still answered; what is sent later finds no actor, or a new one.
+    fn close(&mut self) {
+        self.inbox.close();
+        self.registry.remove_closed(self.conversation);
+    }
+
+    fn handle(&self, start: Start, running: &mut Option<Running>) {
+        let Start { order, reply } = start;
+        if running.is_some() {
+            // The asker may have left; then nobody needs the answer.
+            drop(reply.send(Err(NotOpened::Refused(Refused::TurnInProgress))));
+            return;
         }
+        let ends = Ends { stop: CancellationToken::new(), cut: self.cut.clone() };
+        let turn = order.turn;
+        let work = turn::run(Arc::clone(&self.core), *order, ends, reply);
+        *running = Some(Running { turn, done: self.core.tasks.spawn("turn", work) });
     }
 }
 
-async fn finished(running: &mut Option<Running>) {
+async fn finished(running: &mut Option<Running>) -> TurnId {
     match running {
-        // A panic in the turn was counted by `Tasks`; its lease runs out and it is swept.
-        Some(running) => drop((&mut running.done).await),
+        Some(Running { turn, done }) => {
+            drop(done.await);
+            *turn
+        }
         None => std::future::pending().await,
     }
 }

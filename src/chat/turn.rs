@@ -34,7 +34,7 @@ pub(super) async fn run(core: Arc<Core>, order: Order, ends: Ends, reply: Reply)
         }
     };
     let log = TurnLog::new(order.turn);
-    core.live.insert(order.ctx, order.conversation, Arc::clone(&log), ends.stop.clone());
+    core.live.insert(order.ctx, Arc::clone(&log), ends.stop.clone());
     let accepted = Accepted {
         turn: order.turn,
         conversation: order.conversation,

@@ -20,6 +20,10 @@ pub struct DbOptions {
     pub acquire: Duration,
 }
 
+/// No statement and no transaction of a request may hold others up for longer.
+const DEADLINES: &str = "SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '5s'; \
+    SET LOCAL idle_in_transaction_session_timeout = '15s'";
+
 /// A failure of the database. Callers answer 503 for `Unavailable` and an opaque 500 for `Query`.
 #[derive(Debug, Error)]
 pub enum DbError {
@@ -89,7 +93,7 @@ impl Db {
     pub async fn tenant(&self, tenant: TenantId) -> Result<Tx, DbError> {
         // One round trip; the id is a UUID, so there is nothing to escape.
         self.begin(&format!(
-            "BEGIN; SET LOCAL ROLE docent_app; \
+            "BEGIN; {DEADLINES}; SET LOCAL ROLE docent_app; \
              SELECT set_config('docent.tenant_id', '{tenant}', true)"
         ))
         .await
@@ -100,11 +104,11 @@ impl Db {
     /// # Errors
     /// `Unavailable` when no connection could be had in time.
     pub async fn system(&self) -> Result<Tx, DbError> {
-        self.begin("BEGIN; SET LOCAL ROLE docent_system").await
+        self.begin(&format!("BEGIN; {DEADLINES}; SET LOCAL ROLE docent_system")).await
     }
 
     /// A transaction of the login role, which owns the tables: for what only an owner may do
-    /// (a partition and its index).
+    /// (a partition and its index). It has no deadline: an index takes as long as it takes.
     ///
     /// # Errors
     /// `Unavailable` when no connection could be had in time.

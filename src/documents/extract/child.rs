@@ -46,9 +46,7 @@ pub fn run_child(format: Format) -> ExitCode {
 fn read_input(limits: &Limits) -> Result<Vec<u8>, ExtractError> {
     lower_limits(limits).map_err(|_refused| ExtractError::Unavailable)?;
     let mut bytes = Vec::new();
-    let most = u64::try_from(limits.input_bytes)
-        .unwrap_or(u64::MAX)
-        .saturating_add(1);
+    let most = u64::try_from(limits.input_bytes).unwrap_or(u64::MAX).saturating_add(1);
     match io::stdin().lock().take(most).read_to_end(&mut bytes) {
         Ok(_) => Ok(bytes),
         Err(error) if error.kind() == io::ErrorKind::OutOfMemory => Err(ExtractError::OutOfMemory),
@@ -65,10 +63,7 @@ fn in_thread(bytes: Vec<u8>, format: Format, limits: Limits) -> Result<Extracted
         let _ = set(Resource::Nproc, 0);
         document::extract(&bytes, format, &limits)
     };
-    let thread = thread::Builder::new()
-        .name("extract".to_owned())
-        .stack_size(stack)
-        .spawn(parse);
+    let thread = thread::Builder::new().name("extract".to_owned()).stack_size(stack).spawn(parse);
     match thread.map(thread::JoinHandle::join) {
         Ok(Ok(result)) => result,
         Ok(Err(_panic)) => Err(ExtractError::Crashed),
@@ -87,26 +82,14 @@ fn lower_limits(limits: &Limits) -> io::Result<()> {
     set(Resource::As, limits.address_space_bytes)?;
     set(Resource::Core, 0)?;
     // Not 0, so that standard output may be a file when someone runs the child by hand.
-    set(
-        Resource::Fsize,
-        u64::try_from(limits.output_bytes()).unwrap_or(u64::MAX),
-    )?;
+    set(Resource::Fsize, u64::try_from(limits.output_bytes()).unwrap_or(u64::MAX))?;
     set(Resource::Nofile, 3)?;
     // The soft limit ends the process with SIGXCPU, which tells the parent what happened.
     let seconds = limits.cpu_seconds;
-    let cpu = Rlimit {
-        current: Some(seconds),
-        maximum: Some(seconds.saturating_add(1)),
-    };
+    let cpu = Rlimit { current: Some(seconds), maximum: Some(seconds.saturating_add(1)) };
     Ok(setrlimit(Resource::Cpu, cpu)?)
 }
 
 fn set(resource: Resource, value: u64) -> io::Result<()> {
-    Ok(setrlimit(
-        resource,
-        Rlimit {
-            current: Some(value),
-            maximum: Some(value),
-        },
-    )?)
+    Ok(setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })?)
 }

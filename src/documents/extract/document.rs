@@ -36,9 +36,7 @@ pub fn extract(bytes: &[u8], format: Format, limits: &Limits) -> Result<Extracte
         return Err(ExtractError::Empty);
     }
     if bytes.len() > limits.input_bytes {
-        return Err(ExtractError::TooLargeFile {
-            limit_bytes: limits.input_bytes,
-        });
+        return Err(ExtractError::TooLargeFile { limit_bytes: limits.input_bytes });
     }
     match format {
         Format::Pdf => pdf::extract(bytes, limits),
@@ -62,14 +60,9 @@ fn single(title: Option<&str>, text: &str, limits: &Limits) -> Result<Extracted,
         return Err(ExtractError::Empty);
     }
     if text.len() > limits.text_bytes {
-        return Err(ExtractError::TooMuchText {
-            limit_bytes: limits.text_bytes,
-        });
+        return Err(ExtractError::TooMuchText { limit_bytes: limits.text_bytes });
     }
-    Ok(Extracted {
-        title: title.and_then(tidy::title),
-        pages: vec![Page { number: 1, text }],
-    })
+    Ok(Extracted { title: title.and_then(tidy::title), pages: vec![Page { number: 1, text }] })
 }
 
 #[cfg(test)]
@@ -77,11 +70,7 @@ mod tests {
     use super::*;
 
     fn text(bytes: &[u8], format: Format) -> String {
-        extract(bytes, format, &Limits::default())
-            .unwrap()
-            .pages
-            .remove(0)
-            .text
+        extract(bytes, format, &Limits::default()).unwrap().pages.remove(0).text
     }
 
     #[test]
@@ -100,19 +89,10 @@ mod tests {
     #[test]
     fn nothing_to_read_is_said_so() {
         let limits = Limits::default();
-        assert!(matches!(
-            extract(b"", Format::Text, &limits),
-            Err(ExtractError::Empty)
-        ));
-        assert!(matches!(
-            extract(b" \n ", Format::Text, &limits),
-            Err(ExtractError::Empty)
-        ));
+        assert!(matches!(extract(b"", Format::Text, &limits), Err(ExtractError::Empty)));
+        assert!(matches!(extract(b" \n ", Format::Text, &limits), Err(ExtractError::Empty)));
         let page = b"<html><script>var x</script></html>";
-        assert!(matches!(
-            extract(page, Format::Html, &limits),
-            Err(ExtractError::Empty)
-        ));
+        assert!(matches!(extract(page, Format::Html, &limits), Err(ExtractError::Empty)));
         let long = vec![b'a'; limits.text_bytes + 1];
         assert!(matches!(
             extract(&long, Format::Text, &limits),

@@ -136,9 +136,7 @@ mod tests {
 
     #[test]
     fn messages_are_sentences_with_a_way_out() {
-        let word = ExtractError::UnsupportedFormat {
-            looks_like: "a Word document".to_owned(),
-        };
+        let word = ExtractError::UnsupportedFormat { looks_like: "a Word document".to_owned() };
         assert_eq!(
             word.to_string(),
             "This looks like a Word document, which cannot be read; PDF, HTML, Markdown and plain \
@@ -147,9 +145,6 @@ mod tests {
         let limit_bytes = 5 * 1024 * 1024;
         let long = ExtractError::TooMuchText { limit_bytes };
         assert!(long.to_string().contains("5 MiB"));
-        assert_eq!(
-            serde_json::to_string(&ExtractError::Broken).unwrap(),
-            "\"broken\""
-        );
+        assert_eq!(serde_json::to_string(&ExtractError::Broken).unwrap(), "\"broken\"");
     }
 }

@@ -45,11 +45,7 @@ impl Extractor {
     #[must_use]
     pub fn new(program: PathBuf, at_once: usize) -> Self {
         let places = Arc::new(Semaphore::new(at_once.max(1)));
-        Self {
-            program,
-            limits: Limits::default(),
-            places,
-        }
+        Self { program, limits: Limits::default(), places }
     }
 
     /// The same with another wall clock or output limit. What the child enforces on itself (pages,
@@ -66,18 +62,10 @@ impl Extractor {
     /// could not be started.
     pub async fn extract(&self, bytes: Bytes, format: Format) -> Result<Extracted, ExtractError> {
         if bytes.len() > self.limits.input_bytes {
-            return Err(ExtractError::TooLargeFile {
-                limit_bytes: self.limits.input_bytes,
-            });
+            return Err(ExtractError::TooLargeFile { limit_bytes: self.limits.input_bytes });
         }
-        let _place = self
-            .places
-            .acquire()
-            .await
-            .map_err(|_closed| ExtractError::Unavailable)?;
-        let mut child = self
-            .start(format)
-            .map_err(|_not_started| ExtractError::Unavailable)?;
+        let _place = self.places.acquire().await.map_err(|_closed| ExtractError::Unavailable)?;
+        let mut child = self.start(format).map_err(|_not_started| ExtractError::Unavailable)?;
         match timeout(self.limits.wall, attend(&mut child, &bytes, &self.limits)).await {
             Ok(Ok(remains)) => verdict(&remains, &self.limits),
             Ok(Err(_)) => {
@@ -123,20 +111,14 @@ async fn attend(child: &mut Child, bytes: &[u8], limits: &Limits) -> io::Result<
     // A child that wrote more than we read would wait for us for ever.
     let _ = child.start_kill();
     let status = child.wait().await?;
-    Ok(Remains {
-        output: output?,
-        last_words: last_words?,
-        status,
-    })
+    Ok(Remains { output: output?, last_words: last_words?, status })
 }
 
 /// Reads until the end or the limit, then closes the pipe: a child that writes on gets EPIPE.
 async fn read_at_most(pipe: Option<impl AsyncRead + Unpin>, limit: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {
-        pipe.take(u64::try_from(limit).unwrap_or(u64::MAX))
-            .read_to_end(&mut bytes)
-            .await?;
+        pipe.take(u64::try_from(limit).unwrap_or(u64::MAX)).read_to_end(&mut bytes).await?;
     }
     Ok(bytes)
 }
@@ -157,12 +139,7 @@ fn verdict(remains: &Remains, limits: &Limits) -> Result<Extracted, ExtractError
 fn cause_of_death(remains: &Remains) -> ExtractError {
     const SIGKILL: i32 = 9;
     const SIGXCPU: i32 = 24;
-    let said = |needle: &[u8]| {
-        remains
-            .last_words
-            .windows(needle.len())
-            .any(|part| part == needle)
-    };
+    let said = |needle: &[u8]| remains.last_words.windows(needle.len()).any(|part| part == needle);
     if said(b"memory allocation of") {
         return ExtractError::OutOfMemory;
     }

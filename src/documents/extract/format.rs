@@ -61,10 +61,7 @@ const ZIP_KINDS: &[(&[u8], &str)] = &[
     (b"ppt/", "a PowerPoint presentation"),
     (b"application/epub", "an EPUB document"),
     (b"opendocument.text", "an OpenDocument text document"),
-    (
-        b"opendocument.spreadsheet",
-        "an OpenDocument spreadsheet document",
-    ),
+    (b"opendocument.spreadsheet", "an OpenDocument spreadsheet document"),
     (b"opendocument.presentation", "an OpenDocument presentation"),
 ];
 
@@ -83,16 +80,12 @@ impl Format {
             return Ok(Self::Pdf);
         }
         if let Some(looks_like) = binary_kind(bytes) {
-            return Err(ExtractError::UnsupportedFormat {
-                looks_like: looks_like.to_owned(),
-            });
+            return Err(ExtractError::UnsupportedFormat { looks_like: looks_like.to_owned() });
         }
         if decode::looks_like_html(bytes) {
             return Ok(Self::Html);
         }
-        let extension = name
-            .rsplit_once('.')
-            .map(|(_, extension)| extension.to_ascii_lowercase());
+        let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
         match extension.as_deref() {
             Some("md" | "markdown" | "mdown" | "mkd" | "mdx") => Ok(Self::Markdown),
             _ => Ok(Self::Text),

@@ -38,10 +38,7 @@ pub(super) fn read(source: &str) -> HtmlPage {
     let _ = tokenizer.feed(&input);
     tokenizer.end();
     let reader = tokenizer.sink.0.into_inner();
-    HtmlPage {
-        title: Some(reader.title),
-        text: reader.out,
-    }
+    HtmlPage { title: Some(reader.title), text: reader.out }
 }
 
 #[derive(Default)]
@@ -85,21 +82,14 @@ struct Reader {
 
 impl Reader {
     fn open(&mut self, tag: &Tag) -> TokenSinkResult<()> {
-        while self
-            .open
-            .last()
-            .is_some_and(|last| implied_end(&last.name, &tag.name))
-        {
+        while self.open.last().is_some_and(|last| implied_end(&last.name, &tag.name)) {
             self.pop();
         }
         self.start_block(&tag.name);
         let hides = is_hidden(tag);
         if !tag.self_closing && !is_void(&tag.name) && self.open.len() < DEEPEST {
             self.hiding += usize::from(hides);
-            self.open.push(Open {
-                name: tag.name.clone(),
-                hides,
-            });
+            self.open.push(Open { name: tag.name.clone(), hides });
         }
         match tag.name {
             local_name!("script") => TokenSinkResult::RawData(ScriptData),
@@ -185,8 +175,7 @@ impl Reader {
             (self.breaks, self.space) = (0, false);
         }
         if self.breaks > 0 {
-            self.out
-                .extend(std::iter::repeat_n('\n', self.breaks.min(2)));
+            self.out.extend(std::iter::repeat_n('\n', self.breaks.min(2)));
         } else if self.space && !self.out.ends_with(['\t', '\n']) {
             self.out.push(' ');
         }
@@ -263,18 +252,15 @@ fn is_hidden(tag: &Tag) -> bool {
             | "video"
     );
     never_shown
-        || tag
-            .attrs
-            .iter()
-            .any(|attribute| match &*attribute.name.local {
-                "hidden" => true,
-                "aria-hidden" => attribute.value.eq_ignore_ascii_case("true"),
-                "style" => {
-                    let style = attribute.value.to_ascii_lowercase().replace(' ', "");
-                    style.contains("display:none") || style.contains("visibility:hidden")
-                }
-                _ => false,
-            })
+        || tag.attrs.iter().any(|attribute| match &*attribute.name.local {
+            "hidden" => true,
+            "aria-hidden" => attribute.value.eq_ignore_ascii_case("true"),
+            "style" => {
+                let style = attribute.value.to_ascii_lowercase().replace(' ', "");
+                style.contains("display:none") || style.contains("visibility:hidden")
+            }
+            _ => false,
+        })
 }
 
 #[cfg(test)]
@@ -292,44 +278,25 @@ mod tests {
              money.</p><ul><li>one<li>two</ul><table><tr><th>a<th>b<tr><td>1<td>2</table>end",
         );
         assert_eq!(page.title.as_deref(), Some("Fees & hours"));
-        assert_eq!(
-            page.text,
-            "# Fees\n\nCopies cost money.\n\n- one\n- two\n\na\tb\n1\t2\n\nend"
-        );
+        assert_eq!(page.text, "# Fees\n\nCopies cost money.\n\n- one\n- two\n\na\tb\n1\t2\n\nend");
     }
 
     #[test]
     fn what_nobody_sees_is_dropped() {
-        assert_eq!(
-            text("a<script>if (1<2) x</script><style>p{}</style> b"),
-            "a b"
-        );
-        assert_eq!(
-            text("<div hidden>x<p>y</div>a<p style='display: none'>z<p>b"),
-            "a\n\nb"
-        );
-        assert_eq!(
-            text("<template><p>x</template>a<!-- c --><svg><title>t</title></svg>"),
-            "a"
-        );
+        assert_eq!(text("a<script>if (1<2) x</script><style>p{}</style> b"), "a b");
+        assert_eq!(text("<div hidden>x<p>y</div>a<p style='display: none'>z<p>b"), "a\n\nb");
+        assert_eq!(text("<template><p>x</template>a<!-- c --><svg><title>t</title></svg>"), "a");
         assert_eq!(text("<div aria-hidden=true><div>x</div>y</div>z"), "z");
     }
 
     #[test]
     fn preformatted_text_keeps_its_lines() {
-        assert_eq!(
-            text("<pre>fn a() {\n    b\n}</pre>x"),
-            "fn a() {\n    b\n}\n\nx"
-        );
+        assert_eq!(text("<pre>fn a() {\n    b\n}</pre>x"), "fn a() {\n    b\n}\n\nx");
     }
 
     #[test]
     fn deep_nesting_costs_nothing() {
-        let source = format!(
-            "{}deep{}",
-            "<div>".repeat(200_000),
-            "</div>".repeat(200_000)
-        );
+        let source = format!("{}deep{}", "<div>".repeat(200_000), "</div>".repeat(200_000));
         assert_eq!(text(&source), "deep");
     }
 }

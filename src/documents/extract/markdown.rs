@@ -22,10 +22,7 @@ pub(super) fn read(source: &str) -> Markdown<'_> {
         let line = text.lines().find_map(|line| line.strip_prefix("# "))?;
         Some(line.trim_end_matches(['#', ' ']).to_owned())
     };
-    Markdown {
-        title: declared.or_else(heading),
-        text,
-    }
+    Markdown { title: declared.or_else(heading), text }
 }
 
 /// The lines between two fences at the very top (`---` for YAML, `+++` for TOML), and the rest.

@@ -13,14 +13,10 @@ const TITLE_CHARS: usize = 300;
 pub(super) fn clean(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut blank_lines = 0;
-    let text = text
-        .replace("\r\n", "\n")
-        .replace(['\r', '\u{c}', '\u{2028}', '\u{2029}'], "\n");
+    let text = text.replace("\r\n", "\n").replace(['\r', '\u{c}', '\u{2028}', '\u{2029}'], "\n");
     for line in text.lines() {
         let start = out.len();
-        line.chars()
-            .filter(|c| keep(*c))
-            .for_each(|c| push_spelled_out(&mut out, c));
+        line.chars().filter(|c| keep(*c)).for_each(|c| push_spelled_out(&mut out, c));
         let kept = out.get(start..).map_or(0, |line| line.trim_end().len());
         out.truncate(start + kept);
         blank_lines = if kept == 0 { blank_lines + 1 } else { 0 };
@@ -33,11 +29,7 @@ pub(super) fn clean(text: &str) -> String {
     let leading = out.len() - out.trim_start_matches('\n').len();
     out.drain(..leading);
     // Canonical composition only: "e" with an accent over it becomes "é", nothing changes meaning.
-    if unicode_normalization::is_nfc(&out) {
-        out
-    } else {
-        out.nfc().collect()
-    }
+    if unicode_normalization::is_nfc(&out) { out } else { out.nfc().collect() }
 }
 
 /// One line to show as a title, or `None` when nothing of worth is left.

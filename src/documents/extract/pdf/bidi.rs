@@ -34,14 +34,7 @@ pub(super) fn is_right_to_left(text: &str) -> bool {
 /// Puts pieces that stand from left to right into reading order.
 pub(super) fn logical(pieces: &[&str]) -> String {
     let classes: Vec<Class> = pieces.iter().map(|piece| class(piece)).collect();
-    let read = |turned| {
-        Visual {
-            pieces,
-            classes: &classes,
-            turned,
-        }
-        .read()
-    };
+    let read = |turned| Visual { pieces, classes: &classes, turned }.read();
     // Some producers name a bracket by its shape on the page, some by its meaning in the text.
     // Only the pairs on the line tell which.
     let plain = read(false);
@@ -50,11 +43,7 @@ pub(super) fn logical(pieces: &[&str]) -> String {
         return plain;
     }
     let turned = read(true);
-    if lone_brackets(&turned) < lone {
-        turned
-    } else {
-        plain
-    }
+    if lone_brackets(&turned) < lone { turned } else { plain }
 }
 
 impl Visual<'_> {
@@ -81,12 +70,7 @@ impl Visual<'_> {
         let is_letter = |class: &&Class| matches!(class, Class::RightToLeft | Class::LeftToRight);
         let first = self.classes.iter().find(is_letter);
         let last = self.classes.iter().rev().find(is_letter);
-        let count = |wanted| {
-            self.classes
-                .iter()
-                .filter(|class| **class == wanted)
-                .count()
-        };
+        let count = |wanted| self.classes.iter().filter(|class| **class == wanted).count();
         match (first, last) {
             (Some(first), Some(last)) if first == last => *first == Class::RightToLeft,
             _ => count(Class::RightToLeft) >= count(Class::LeftToRight),
@@ -118,10 +102,7 @@ impl Visual<'_> {
             }
             let stop = (at..self.pieces.len()).find(|next| self.is(*next, Class::LeftToRight));
             let ahead = at..stop.unwrap_or(self.pieces.len());
-            let last = ahead
-                .rev()
-                .find(|next| self.is(*next, Class::RightToLeft))
-                .unwrap_or(at);
+            let last = ahead.rev().find(|next| self.is(*next, Class::RightToLeft)).unwrap_or(at);
             self.read_leftwards(at, last + 1, out);
             at = last + 1;
         }
@@ -172,9 +153,7 @@ fn lone_brackets(text: &str) -> usize {
 /// Class of a piece: that of its first telling character.
 fn class(piece: &str) -> Class {
     let mut classes = piece.chars().map(class_of_char);
-    classes
-        .find(|class| *class != Class::Neutral)
-        .unwrap_or(Class::Neutral)
+    classes.find(|class| *class != Class::Neutral).unwrap_or(Class::Neutral)
 }
 
 fn class_of_char(c: char) -> Class {
@@ -234,10 +213,7 @@ mod tests {
     #[test]
     fn words_of_other_scripts_keep_their_order() {
         assert_eq!(read("בתכ John Smith 2 רמא"), "אמר John Smith 2 כתב");
-        assert_eq!(
-            read("The word םולש means peace"),
-            "The word שלום means peace"
-        );
+        assert_eq!(read("The word םולש means peace"), "The word שלום means peace");
         assert_eq!(read("The words בוט םולש, see"), "The words שלום טוב, see");
     }
 

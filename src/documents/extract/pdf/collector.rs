@@ -104,10 +104,7 @@ pub(super) fn text_string(bytes: &[u8]) -> String {
         [0xef, 0xbb, 0xbf, ..] => (UTF_8, 3),
         _ => (WINDOWS_1252, 0),
     };
-    encoding
-        .decode_without_bom_handling(bytes.get(mark..).unwrap_or_default())
-        .0
-        .into_owned()
+    encoding.decode_without_bom_handling(bytes.get(mark..).unwrap_or_default()).0.into_owned()
 }
 
 impl<'a> Device<'a> for Collector {

@@ -33,11 +33,7 @@ impl Direction {
             return Self::Vertical;
         }
         let along = matrix * Point::new(1.0, 0.0) - matrix * Point::ORIGIN;
-        match (
-            along.x.abs() >= along.y.abs(),
-            along.x >= 0.0,
-            along.y > 0.0,
-        ) {
+        match (along.x.abs() >= along.y.abs(), along.x >= 0.0, along.y > 0.0) {
             (true, true, _) => Self::Upright,
             (true, false, _) => Self::Flipped,
             (false, _, true) => Self::Down,
@@ -123,14 +119,7 @@ impl Glyph {
     ) -> Self {
         let (start, base) = direction.frame(origin);
         let end = narrow(start + length);
-        Self {
-            text,
-            start: narrow(start),
-            end,
-            base: narrow(base),
-            size: narrow(size),
-            direction,
-        }
+        Self { text, start: narrow(start), end, base: narrow(base), size: narrow(size), direction }
     }
 
     /// Puts accents behind the text.
@@ -147,10 +136,7 @@ impl Glyph {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a thousandth of a point is close enough"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "a thousandth of a point is close enough")]
 fn narrow(value: f64) -> f32 {
     value as f32
 }

@@ -48,10 +48,7 @@ pub(super) fn text(content: Vec<Glyph>, annotations: Vec<Glyph>) -> String {
     }
     let mut by_direction: Vec<(Direction, Vec<Row>)> = Vec::new();
     for row in page {
-        match by_direction
-            .iter_mut()
-            .find(|(direction, _)| *direction == row.direction)
-        {
+        match by_direction.iter_mut().find(|(direction, _)| *direction == row.direction) {
             Some((_, same)) => same.push(row),
             None => by_direction.push((row.direction, vec![row])),
         }
@@ -84,11 +81,7 @@ fn rows(glyphs: Vec<Glyph>) -> Vec<Row> {
 /// Finishes a line and adds it, unless it is empty or one of the last rows drawn again in place.
 fn push_row(rows: &mut Vec<Row>, line: Line) {
     let Some(row) = line.finish() else { return };
-    let doubled = rows
-        .iter()
-        .rev()
-        .take(3)
-        .any(|earlier| earlier.is_same_as(&row));
+    let doubled = rows.iter().rev().take(3).any(|earlier| earlier.is_same_as(&row));
     if !doubled && !row.text.trim().is_empty() {
         rows.push(row);
     }
@@ -98,12 +91,7 @@ impl Line {
     fn new(glyph: Glyph) -> Self {
         let (base, size) = (glyph.base, glyph.size);
         let right_to_left = bidi::is_right_to_left(&glyph.text);
-        Self {
-            glyphs: vec![glyph],
-            base,
-            size,
-            right_to_left,
-        }
+        Self { glyphs: vec![glyph], base, size, right_to_left }
     }
 
     /// Whether `glyph` continues this line.
@@ -132,12 +120,7 @@ impl Line {
 
     /// Puts the glyphs in reading order, with spaces between words.
     fn finish(self) -> Option<Row> {
-        let Self {
-            mut glyphs,
-            base,
-            size,
-            right_to_left,
-        } = self;
+        let Self { mut glyphs, base, size, right_to_left } = self;
         if right_to_left {
             glyphs = marks_on_letters(glyphs);
         }
@@ -160,21 +143,10 @@ impl Line {
             }
             last = Some(glyph);
         }
-        let text = if right_to_left {
-            bidi::logical(&pieces)
-        } else {
-            pieces.concat()
-        };
+        let text = if right_to_left { bidi::logical(&pieces) } else { pieces.concat() };
         let (first, last) = (glyphs.first()?, glyphs.last()?);
         let (start, end) = (first.start, last.end);
-        Some(Row {
-            text,
-            direction: first.direction,
-            start,
-            end,
-            base,
-            size,
-        })
+        Some(Row { text, direction: first.direction, start, end, base, size })
     }
 }
 
@@ -213,11 +185,7 @@ fn spread(glyphs: &[Glyph]) -> f32 {
     gaps.sort_by(f32::total_cmp);
     // Few letters tell little, and wide gaps part columns of single letters.
     let median = gaps.get(gaps.len() / 2).copied().unwrap_or(0.0);
-    if gaps.len() >= 8 && median < LOOSEST {
-        median.max(0.0)
-    } else {
-        0.0
-    }
+    if gaps.len() >= 8 && median < LOOSEST { median.max(0.0) } else { 0.0 }
 }
 
 fn is_letter(glyph: &Glyph) -> bool {

@@ -27,10 +27,7 @@ pub(super) fn extract(bytes: &[u8], limits: &Limits) -> Result<Extracted, Extrac
     let pdf = Pdf::new(bytes.to_vec()).map_err(load_error)?;
     let count = pdf.pages().len();
     if count > limits.pages {
-        return Err(ExtractError::TooManyPages {
-            pages: count,
-            limit: limits.pages,
-        });
+        return Err(ExtractError::TooManyPages { pages: count, limit: limits.pages });
     }
     if count == 0 {
         return Err(ExtractError::Broken);
@@ -41,9 +38,7 @@ pub(super) fn extract(bytes: &[u8], limits: &Limits) -> Result<Extracted, Extrac
     for (number, page) in (1..).zip(pdf.pages().iter()) {
         let text = page_text(page, &cache, budget)
             .filter(|text| text.len() <= budget)
-            .ok_or(ExtractError::TooMuchText {
-                limit_bytes: limits.text_bytes,
-            })?;
+            .ok_or(ExtractError::TooMuchText { limit_bytes: limits.text_bytes })?;
         budget -= text.len();
         pages.push(Page { number, text });
     }
@@ -51,10 +46,7 @@ pub(super) fn extract(bytes: &[u8], limits: &Limits) -> Result<Extracted, Extrac
         return Err(ExtractError::ScannedOnly { pages: count });
     }
     let title = pdf.metadata().title.as_deref().map(collector::text_string);
-    Ok(Extracted {
-        title: title.as_deref().and_then(document_title),
-        pages,
-    })
+    Ok(Extracted { title: title.as_deref().and_then(document_title), pages })
 }
 
 /// Text of one page, or `None` when it is longer than `budget` bytes.
@@ -82,10 +74,7 @@ fn drawn<'a>(
         Rect::new(0.0, 0.0, width, height),
         cache,
         page.xref(),
-        InterpreterSettings {
-            render_content: part,
-            ..InterpreterSettings::default()
-        },
+        InterpreterSettings { render_content: part, ..InterpreterSettings::default() },
     );
     let mut collector = Collector::new(width, height, budget);
     interpret_page(page, &mut context, &mut collector);

@@ -1,0 +1,125 @@
+//! Where a tenant's own HNSW index begins to pay: an exact scan of the shared partition beside the
+//! index, by the tenant's size. Run with `cargo bench --bench retrieval`.
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    clippy::disallowed_methods,
+    reason = "a load program: a failure ends it"
+)]
+#![expect(dead_code, unused_imports, unreachable_pub, reason = "shares the tests' helpers")]
+
+#[path = "../tests/it/support/mod.rs"]
+mod support;
+
+use docent::retrieval::give_own_index;
+use docent::store::{Db, HalfVec, embeddings};
+use docent::types::TenantId;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+use support::World;
+
+const DIMENSIONS: usize = 384;
+const QUESTIONS: usize = 100;
+const TOP: usize = 10;
+
+/// Chunks of documents lie in clusters, so these do too: 200 topics with noise around them.
+const FILL: &str = "
+    WITH topic AS (
+      SELECT t, array_agg(random() - 0.5) AS v FROM generate_series(1, 200) t,
+        generate_series(1, 384) GROUP BY t),
+    point AS (
+      SELECT gen_random_uuid() AS id, n, 1 + n % 200 AS t FROM generate_series(1, {count}) n),
+    chunk AS (
+      INSERT INTO chunks (tenant_id, id, document_id, seq, page, page_end, tokens, content)
+      SELECT '{tenant}', id, '{document}', n + {from}, 1, 1, 1, '' FROM point)
+    INSERT INTO embeddings (tenant_id, model_id, chunk_id, document_id, embedding)
+    SELECT '{tenant}', {model}, point.id, '{document}',
+      (SELECT array_agg(x + 0.6 * (random() - 0.5) + 0 * point.n) FROM unnest(topic.v) x)::vector::halfvec
+    FROM point JOIN topic ON topic.t = point.t";
+
+async fn search(db: &Db, tenant: TenantId, model: i32, v: &HalfVec) -> (HashSet<String>, Duration) {
+    let started = Instant::now();
+    let mut tx = db.tenant(tenant).await.unwrap();
+    let found = embeddings::nearest(&mut tx, tenant, model, v, 10).await.unwrap();
+    tx.commit().await.unwrap();
+    (found.iter().map(|n| n.chunk_id.to_string()).collect(), started.elapsed())
+}
+
+fn ms(mut times: Vec<Duration>, p: usize) -> f64 {
+    times.sort();
+    times[times.len() * p / 100].as_secs_f64() * 1e3
+}
+
+#[tokio::main]
+async fn main() {
+    let world = World::start().await;
+    let db = world.db().await;
+    println!(
+        "| chunks | exact p50 ms | exact p99 | own index p50 ms | own index p99 | recall@{TOP} |"
+    );
+    println!("|---|---|---|---|---|---|");
+    for (n, size) in [1_000, 5_000, 10_000, 20_000, 50_000].into_iter().enumerate() {
+        let user = world.user(&format!("anna@tenant{n}.test")).await;
+        let file = user.has_document("a.txt", b"one").await;
+        let document = file["id"].as_str().unwrap();
+        let model =
+            world.database.number("SELECT max(id)::bigint AS n FROM embedding_models").await;
+        let model = i32::try_from(model).unwrap();
+        let fill = FILL
+            .replace("{count}", &size.to_string())
+            .replace("{from}", "10")
+            .replace("{tenant}", &user.tenant_id)
+            .replace("{document}", document)
+            .replace("{model}", &model.to_string());
+        world.database.run(&fill).await;
+        world.database.run("ANALYZE embeddings").await;
+        let tenant: TenantId = user.tenant_id.parse().unwrap();
+        // Questions lie near chunks: a chunk's vector with a little noise.
+        let near = format!(
+            "SELECT embedding::text AS t FROM embeddings WHERE tenant_id = '{tenant}'
+             ORDER BY md5(chunk_id::text) LIMIT {QUESTIONS}"
+        );
+        let mut noise = StdRng::seed_from_u64(7);
+        let questions: Vec<HalfVec> = world
+            .database
+            .texts(&near)
+            .await
+            .iter()
+            .map(|text| {
+                let values: Vec<f32> = serde_json::from_str(text).unwrap();
+                let noisy: Vec<f32> =
+                    values.iter().map(|v| v + noise.random_range(-0.2..0.2)).collect();
+                HalfVec::new(&noisy)
+            })
+            .filter(|vector| vector.dimensions() == DIMENSIONS)
+            .collect();
+        let mut exact = Vec::new();
+        for question in &questions {
+            exact.push(search(&db, tenant, model, question).await);
+        }
+        give_own_index(&db, tenant, model, DIMENSIONS, 1).await.unwrap();
+        world.database.run("ANALYZE embeddings").await;
+        let mut indexed = Vec::new();
+        for question in &questions {
+            indexed.push(search(&db, tenant, model, question).await);
+        }
+        let hits: usize =
+            exact.iter().zip(&indexed).map(|(a, b)| a.0.intersection(&b.0).count()).sum();
+        let recall = hits as f64 / (questions.len() * TOP) as f64;
+        let times =
+            |runs: &[(HashSet<String>, Duration)]| runs.iter().map(|run| run.1).collect::<Vec<_>>();
+        println!(
+            "| {size} | {:.2} | {:.2} | {:.2} | {:.2} | {recall:.2} |",
+            ms(times(&exact), 50),
+            ms(times(&exact), 99),
+            ms(times(&indexed), 50),
+            ms(times(&indexed), 99),
+        );
+    }
+}
