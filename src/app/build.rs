@@ -18,6 +18,7 @@ use crate::retrieval::Retriever;
 use crate::runtime::Tasks;
 use crate::store::{Db, DbOptions, embeddings};
 use crate::telemetry::MetricsPage;
+use crate::text::tokens;
 use crate::types::{NodeId, Secret};
 use crate::worker;
 use actix_cors::Cors;
@@ -78,6 +79,8 @@ impl App {
         };
         let db = Db::open(db, &tasks).await?;
         db.check_isolation().await?;
+        // The tokenizer takes a moment to load: not on the first question's time.
+        drop(tokio::task::spawn_blocking(|| tokens::count("")));
         let models = Models::new(&settings.models)?;
         let model_id = embedding_model(&db, &models).await?;
         let node = NodeId::new();

@@ -175,10 +175,7 @@ fn bomb(unit: &[u8], times: usize, layers: usize) -> (String, Vec<u8>) {
         encoder.write_all(&data).unwrap();
         data = encoder.finish().unwrap();
     }
-    (
-        format!("/Filter [{}]", "/FlateDecode ".repeat(layers)),
-        data,
-    )
+    (format!("/Filter [{}]", "/FlateDecode ".repeat(layers)), data)
 }
 
 /// A form that draws itself, which recurses for ever in a parser that follows it.
@@ -206,14 +203,9 @@ pub(crate) fn form_fan_out() -> Vec<u8> {
         );
         pdf.stream(&entries, "/X Do ".repeat(10).as_bytes());
     }
-    pdf.stream(
-        "/Type /XObject /Subtype /Form /BBox [0 0 9 9]",
-        b"0 0 m 9 9 l S",
-    );
+    pdf.stream("/Type /XObject /Subtype /Form /BBox [0 0 9 9]", b"0 0 m 9 9 l S");
     let content = pdf.stream("", b"/X Do");
-    pdf.with_pages(&[format!(
-        "/Resources << /XObject << /X 1 0 R >> >> /Contents {content} 0 R"
-    )])
+    pdf.with_pages(&[format!("/Resources << /XObject << /X 1 0 R >> >> /Contents {content} 0 R")])
 }
 
 /// A page that shows text eighty million times, in a file of some kilobytes.
@@ -302,19 +294,14 @@ pub(crate) fn encrypted() -> Vec<u8> {
     let mut pdf = Builder::default();
     let font = pdf.helvetica();
     let content = pdf.stream("", &content_of("Not for everyone."));
-    let page = pdf.add(format!(
-        "<< /Type /Page /Parent 4 0 R {} >>",
-        page_with(font, content)
-    ));
+    let page = pdf.add(format!("<< /Type /Page /Parent 4 0 R {} >>", page_with(font, content)));
     let tree = pdf.add(format!("<< /Type /Pages /Kids [{page} 0 R] /Count 1 >>"));
     let root = pdf.add(format!("<< /Type /Catalog /Pages {tree} 0 R >>"));
     let (owner, user) = ("4f".repeat(32), "55".repeat(32));
     let encrypt = pdf.add(format!(
         "<< /Filter /Standard /V 2 /R 3 /Length 128 /P -3904 /O <{owner}> /U <{user}> >>"
     ));
-    pdf.write(&format!(
-        "/Root {root} 0 R /Encrypt {encrypt} 0 R /ID [<00112233> <00112233>]"
-    ))
+    pdf.write(&format!("/Root {root} 0 R /Encrypt {encrypt} 0 R /ID [<00112233> <00112233>]"))
 }
 
 /// The beginning of a good file, from before its first page.
@@ -360,18 +347,16 @@ pub(crate) fn too_large() -> Vec<u8> {
     out
 }
 
-/// Six megabytes of text on one page.
+/// More than five megabytes of text on one page.
 pub(crate) fn too_much_text() -> Vec<u8> {
     let mut pdf = Builder::default();
     let font = pdf.helvetica();
     let line = format!("({}) Tj T*\n", "word ".repeat(20));
-    let (filter, data) = bomb(line.repeat(1000).as_bytes(), 60, 1);
+    let (filter, data) = bomb(line.repeat(1000).as_bytes(), 54, 1);
     let start = pdf.stream("", b"BT /F1 1 Tf 0.01 TL 9 800 Td");
     let text = pdf.stream(&filter, &data);
     let contents = format!("[{start} 0 R {text} 0 R]");
-    pdf.with_pages(&[format!(
-        "/Resources << /Font << /F1 {font} 0 R >> >> /Contents {contents}"
-    )])
+    pdf.with_pages(&[format!("/Resources << /Font << /F1 {font} 0 R >> >> /Contents {contents}")])
 }
 
 /// A cross-reference table whose previous table is itself, and a length that refers to its stream.

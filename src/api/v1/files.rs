@@ -13,7 +13,11 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::{try_unfold, unfold};
 use serde::Serialize;
+use std::time::{Duration, Instant};
 use utoipa::ToSchema;
+
+/// How often a comment says that the connection lives.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Why a file is not ready.
 #[derive(Serialize, ToSchema)]
@@ -126,7 +130,12 @@ pub(crate) async fn events(
         async move {
             let mut shown: Option<DateTime<Utc>> = shown;
             let mut document = next?;
+            let quiet_since = Instant::now();
             while shown == Some(document.updated_at) {
+                if quiet_since.elapsed() > HEARTBEAT {
+                    let bytes = Bytes::from_static(b": hb\n\n");
+                    return Some((Ok(bytes), (Some(document), watcher, shown)));
+                }
                 watcher.changed().await;
                 // Gone, or the database is: the stream ends, and the client asks again.
                 document = state.catalogue.find(ctx, id).await.ok().flatten()?;
