@@ -20,9 +20,13 @@ BEGIN
   FOREACH r IN ARRAY ARRAY['docent_app', 'docent_system', 'docent_billing'] LOOP
     BEGIN
       EXECUTE format('CREATE ROLE %I NOLOGIN NOSUPERUSER NOBYPASSRLS NOINHERIT', r);
-    EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;  -- roles belong to the cluster
+      EXECUTE format('GRANT %I TO CURRENT_USER', r);
+    EXCEPTION WHEN duplicate_object OR unique_violation THEN  -- roles belong to the whole cluster
+      IF NOT pg_has_role(current_user, r, 'MEMBER') THEN
+        RAISE EXCEPTION 'the role % exists in this cluster already; as a superuser: GRANT % TO %',
+          r, r, current_user;
+      END IF;
     END;
-    EXECUTE format('GRANT %I TO CURRENT_USER', r);
   END LOOP;
 END $$;
 
