@@ -2,7 +2,7 @@
 
 use super::service::ChatParts;
 use super::session::{Command, Session};
-use crate::types::ConversationId;
+use crate::types::{ConversationId, Ctx, TenantId, UserId};
 use dashmap::DashMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -11,10 +11,25 @@ use tokio_util::sync::CancellationToken;
 /// Waiting commands of one conversation. Full: the asker is refused as busy.
 const MAILBOX: usize = 16;
 
+/// Whose conversation: a stranger who names its id meets an actor of their own, which finds nothing,
+/// and not the owner's, which would tell that it is there and could be kept busy.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct SessionKey {
+    tenant: TenantId,
+    user: UserId,
+    conversation: ConversationId,
+}
+
+impl SessionKey {
+    pub(super) fn new(ctx: Ctx, conversation: ConversationId) -> Self {
+        Self { tenant: ctx.tenant, user: ctx.user, conversation }
+    }
+}
+
 /// The live sessions of this node.
 #[derive(Default)]
 pub(super) struct Registry {
-    sessions: DashMap<ConversationId, mpsc::Sender<Command>>,
+    sessions: DashMap<SessionKey, mpsc::Sender<Command>>,
     cut: CancellationToken,
 }
 
@@ -23,13 +38,13 @@ impl Registry {
     pub(super) fn open(
         self: &Arc<Self>,
         parts: &Arc<ChatParts>,
-        conversation: ConversationId,
+        key: SessionKey,
     ) -> mpsc::Sender<Command> {
-        let entry = self.sessions.entry(conversation);
+        let entry = self.sessions.entry(key);
         let fresh = || {
             let (sender, inbox) = mpsc::channel(MAILBOX);
             let session = Session {
-                conversation,
+                key,
                 parts: Arc::clone(parts),
                 registry: Arc::clone(self),
                 inbox,
@@ -42,8 +57,8 @@ impl Registry {
     }
 
     /// Called by the actor that ends.
-    pub(super) fn remove(&self, conversation: ConversationId) {
-        self.sessions.remove(&conversation);
+    pub(super) fn remove(&self, key: SessionKey) {
+        self.sessions.remove(&key);
     }
 
     /// Ends all running turns as interrupted.

@@ -5,7 +5,7 @@ use super::live::LiveTurns;
 use super::log::TurnLog;
 use super::open::{NotOpened, Order};
 use super::recovery::close_orphans;
-use super::registry::Registry;
+use super::registry::{Registry, SessionKey};
 use super::replay::replay;
 use super::session::Command;
 use crate::limiter::{Plans, RateLimiter};
@@ -140,16 +140,16 @@ impl Chat {
     }
 
     async fn start(&self, order: Order) -> Result<Result<Accepted, NotOpened>, Refused> {
-        let conversation = order.conversation;
+        let key = SessionKey::new(order.ctx, order.conversation);
         let (reply, answer) = oneshot::channel();
         let mut command = Command::Start { order: Box::new(order), reply };
         // The actor may be ending just now; the one opened after it is not.
         for _ in 0..2 {
-            match self.registry.open(&self.parts, conversation).try_send(command) {
+            match self.registry.open(&self.parts, key).try_send(command) {
                 Ok(()) => return answer.await.map_err(|_gone| Refused::Busy),
                 Err(TrySendError::Full(_)) => return Err(Refused::Busy),
                 Err(TrySendError::Closed(back)) => {
-                    self.registry.remove(conversation);
+                    self.registry.remove(key);
                     command = back;
                 }
             }
@@ -200,7 +200,7 @@ impl Chat {
             if live.log.ended() {
                 return Ok(Some(Stopped::AlreadyEnded));
             }
-            let mailbox = self.registry.open(&self.parts, live.conversation);
+            let mailbox = self.registry.open(&self.parts, SessionKey::new(ctx, live.conversation));
             if mailbox.try_send(Command::Stop { turn }).is_err() {
                 live.stop.cancel(); // a full mailbox must not lose a stop
             }

@@ -5,10 +5,10 @@
 use super::accepted::Refused;
 use super::answer::Ends;
 use super::open::{NotOpened, Order};
-use super::registry::Registry;
+use super::registry::{Registry, SessionKey};
 use super::service::ChatParts;
 use super::turn::{self, Reply};
-use crate::types::{ConversationId, TurnId};
+use crate::types::TurnId;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -32,7 +32,7 @@ struct Running {
 
 /// The actor.
 pub(super) struct Session {
-    pub(super) conversation: ConversationId,
+    pub(super) key: SessionKey,
     pub(super) parts: Arc<ChatParts>,
     pub(super) registry: Arc<Registry>,
     pub(super) inbox: mpsc::Receiver<Command>,
@@ -54,7 +54,7 @@ impl Session {
                 () = finished(&mut running) => running = None,
                 () = tokio::time::sleep(IDLE), if running.is_none() => {
                     // No new sender can be had once this is gone; what was sent before is answered.
-                    self.registry.remove(self.conversation);
+                    self.registry.remove(self.key);
                     self.inbox.close();
                 }
             }
