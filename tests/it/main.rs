@@ -6,5 +6,6 @@
 mod support;
 
 mod chat;
+mod isolation;
 mod login;
 mod sessions;
