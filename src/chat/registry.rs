@@ -2,7 +2,7 @@
 
 use super::service::Core;
 use super::session::{Session, Start};
-use crate::types::ConversationId;
+use crate::types::{ConversationId, Ctx, TenantId, UserId};
 use dashmap::DashMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -11,25 +11,36 @@ use tokio_util::sync::CancellationToken;
 /// Waiting starts of one conversation. Full: the asker is refused as busy.
 const MAILBOX: usize = 16;
 
+/// Whose conversation: a stranger who names its id meets an actor of their own, which finds nothing,
+/// and not the owner's, which would tell that it is there and could be kept busy.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct SessionKey {
+    tenant: TenantId,
+    user: UserId,
+    conversation: ConversationId,
+}
+
+impl SessionKey {
+    pub(super) fn new(ctx: Ctx, conversation: ConversationId) -> Self {
+        Self { tenant: ctx.tenant, user: ctx.user, conversation }
+    }
+}
+
 /// The live sessions of this node.
 #[derive(Default)]
 pub(super) struct Registry {
-    sessions: DashMap<ConversationId, mpsc::Sender<Start>>,
+    sessions: DashMap<SessionKey, mpsc::Sender<Start>>,
     cut: CancellationToken,
 }
 
 impl Registry {
     /// The mailbox of a conversation's actor, which is started if there is none.
-    pub(super) fn open(
-        self: &Arc<Self>,
-        core: &Arc<Core>,
-        conversation: ConversationId,
-    ) -> mpsc::Sender<Start> {
-        let entry = self.sessions.entry(conversation);
+    pub(super) fn open(self: &Arc<Self>, core: &Arc<Core>, key: SessionKey) -> mpsc::Sender<Start> {
+        let entry = self.sessions.entry(key);
         let fresh = || {
             let (sender, inbox) = mpsc::channel(MAILBOX);
             let session = Session {
-                conversation,
+                key,
                 core: Arc::clone(core),
                 registry: Arc::clone(self),
                 inbox,
@@ -42,8 +53,8 @@ impl Registry {
     }
 
     /// Forgets an actor that has closed its mailbox, and no younger one.
-    pub(super) fn remove_closed(&self, conversation: ConversationId) {
-        self.sessions.remove_if(&conversation, |_, mailbox| mailbox.is_closed());
+    pub(super) fn remove_closed(&self, key: SessionKey) {
+        self.sessions.remove_if(&key, |_, mailbox| mailbox.is_closed());
     }
 
     /// Ends all running turns as interrupted.

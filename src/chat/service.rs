@@ -5,7 +5,7 @@ use super::live::LiveTurns;
 use super::log::TurnLog;
 use super::open::{NotOpened, Order};
 use super::recovery::close_orphans;
-use super::registry::Registry;
+use super::registry::{Registry, SessionKey};
 use super::replay::replay;
 use super::session::Start;
 use crate::limiter::{Plans, RateLimiter};
@@ -124,16 +124,16 @@ impl Chat {
     }
 
     async fn start(&self, order: Order) -> Result<Result<Accepted, NotOpened>, Refused> {
-        let conversation = order.conversation;
+        let key = SessionKey::new(order.ctx, order.conversation);
         let (reply, answer) = oneshot::channel();
         let mut start = Start { order: Box::new(order), reply };
         // The actor may be ending just now; the one opened after it is not.
         for _ in 0..2 {
-            match self.registry.open(&self.core, conversation).try_send(start) {
+            match self.registry.open(&self.core, key).try_send(start) {
                 Ok(()) => return answer.await.map_err(|_gone| Refused::Busy),
                 Err(TrySendError::Full(_)) => return Err(Refused::Busy),
                 Err(TrySendError::Closed(back)) => {
-                    self.registry.remove_closed(conversation);
+                    self.registry.remove_closed(key);
                     start = back;
                 }
             }

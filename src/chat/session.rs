@@ -6,10 +6,10 @@
 use super::accepted::Refused;
 use super::answer::Ends;
 use super::open::{NotOpened, Order};
-use super::registry::Registry;
+use super::registry::{Registry, SessionKey};
 use super::service::Core;
 use super::turn::{self, Reply};
-use crate::types::{ConversationId, TurnId};
+use crate::types::TurnId;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -32,7 +32,7 @@ struct Running {
 
 /// The actor.
 pub(super) struct Session {
-    pub(super) conversation: ConversationId,
+    pub(super) key: SessionKey,
     pub(super) core: Arc<Core>,
     pub(super) registry: Arc<Registry>,
     pub(super) inbox: mpsc::Receiver<Start>,
@@ -65,7 +65,7 @@ impl Session {
     /// What was sent before is still answered; what is sent later finds no actor, or a new one.
     fn close(&mut self) {
         self.inbox.close();
-        self.registry.remove_closed(self.conversation);
+        self.registry.remove_closed(self.key);
     }
 
     fn handle(&self, start: Start, running: &mut Option<Running>) {

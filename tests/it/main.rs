@@ -8,3 +8,6 @@ mod support;
 mod chat;
 mod extract;
 mod hostile_pdf;
+mod isolation;
+mod login;
+mod sessions;
