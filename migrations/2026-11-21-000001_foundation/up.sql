@@ -18,15 +18,17 @@ DO $$
 DECLARE r text;
 BEGIN
   FOREACH r IN ARRAY ARRAY['docent_app', 'docent_system', 'docent_billing'] LOOP
-    BEGIN
-      EXECUTE format('CREATE ROLE %I NOLOGIN NOSUPERUSER NOBYPASSRLS NOINHERIT', r);
-      EXECUTE format('GRANT %I TO CURRENT_USER', r);
-    EXCEPTION WHEN duplicate_object OR unique_violation THEN  -- roles belong to the whole cluster
-      IF NOT pg_has_role(current_user, r, 'MEMBER') THEN
-        RAISE EXCEPTION 'the role % exists in this cluster already; as a superuser: GRANT % TO %',
-          r, r, current_user;
-      END IF;
-    END;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r) THEN
+      BEGIN
+        EXECUTE format('CREATE ROLE %I NOLOGIN NOSUPERUSER NOBYPASSRLS NOINHERIT', r);
+        EXECUTE format('GRANT %I TO CURRENT_USER', r);
+      EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;  -- another database's migration
+      END;
+    END IF;
+    IF NOT pg_has_role(current_user, r, 'MEMBER') THEN  -- roles belong to the whole cluster
+      RAISE EXCEPTION 'the role % exists in this cluster already; as a superuser: GRANT % TO %',
+        r, r, current_user;
+    END IF;
   END LOOP;
 END $$;
 
@@ -297,6 +299,7 @@ CREATE TABLE turns (
   model text NOT NULL,
   owner uuid NOT NULL,
   lease_until timestamptz NOT NULL,
+  stop_requested boolean NOT NULL DEFAULT false, -- by another node; the owner looks every second
   prompt_tokens int,                             -- once the model was asked; our own count
   error_code text,
   first_token_ms int,

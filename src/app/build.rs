@@ -165,14 +165,20 @@ impl App {
         hurry: impl Future<Output = ()>,
     ) -> Result<(), AppError> {
         let mut serving = std::pin::pin!(self.server);
-        let drained = async {
+        let mut drained = std::pin::pin!(async {
             shutdown.await;
             drain(&self.parts, hurry).await;
-        };
+        });
         let io = |error| AppError::Io { what: "the server stopped".into(), error };
         tokio::select! {
-            ended = &mut serving => ended.map_err(io),
-            () = drained => serving.await.map_err(io),
+            ended = &mut serving => {
+                // Stopping the listener is a step of the drain: the steps after it remain.
+                if self.parts.chat.draining() {
+                    drained.await;
+                }
+                ended.map_err(io)
+            }
+            () = &mut drained => serving.await.map_err(io),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::log::TurnLog;
 use crate::limiter::{Headroom, Limited};
 use crate::metering::QuotaExceeded;
 use crate::store::DbError;
-use crate::types::{ConversationId, Question, TurnId};
+use crate::types::{ConversationId, IdempotencyKey, Question, TurnId};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -17,7 +17,7 @@ pub struct Asked {
     pub assistant: Option<String>,
     pub question: Question,
     /// A repeat with the same key attaches to the same turn.
-    pub idempotency_key: Option<String>,
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 /// The turn is durable and runs (or ran: a repeat of an idempotency key).

@@ -59,6 +59,13 @@ impl LiveTurns {
         }
     }
 
+    /// Stops a turn, whoever asked.
+    pub(super) fn stop(&self, id: TurnId) {
+        if let Some(turn) = self.turns.get(&id) {
+            turn.stop.cancel();
+        }
+    }
+
     /// Those that still run.
     pub(super) fn running(&self) -> Vec<TurnId> {
         self.turns.iter().filter(|turn| turn.ended_at.is_none()).map(|turn| *turn.key()).collect()

@@ -18,6 +18,8 @@ const BATCH_BYTES: usize = 64 * 1024;
 struct Progress {
     len: usize,
     ended: bool,
+    /// Ended with an `error` part.
+    failed: bool,
 }
 
 /// An append-only sequence of encoded parts.
@@ -44,11 +46,11 @@ impl TurnLog {
 
     /// Appends a part; after the terminal one nothing is taken any more.
     pub fn append(&self, part: &Part) {
-        self.append_encoded(encode(part), part.is_terminal());
+        self.append_encoded(encode(part), part);
     }
 
     /// Appends a part that is encoded already.
-    pub(super) fn append_encoded(&self, json: Bytes, terminal: bool) {
+    pub(super) fn append_encoded(&self, json: Bytes, part: &Part) {
         if self.progress.borrow().ended {
             return;
         }
@@ -57,7 +59,8 @@ impl TurnLog {
             parts.push(json);
             parts.len()
         };
-        self.progress.send_replace(Progress { len, ended: terminal });
+        let (ended, failed) = (part.is_terminal(), matches!(part, Part::Error { .. }));
+        self.progress.send_replace(Progress { len, ended, failed });
     }
 
     /// How many parts there are.
@@ -87,7 +90,8 @@ impl TurnLog {
     /// A reader that begins at `offset`.
     #[must_use]
     pub fn cursor(self: &Arc<Self>, offset: usize) -> Cursor {
-        Cursor { log: Arc::clone(self), next: offset, progress: self.progress.subscribe() }
+        let progress = self.progress.subscribe();
+        Cursor { log: Arc::clone(self), next: offset, progress, done: false }
     }
 
     fn read(&self, from: usize) -> Vec<Bytes> {
@@ -129,6 +133,8 @@ pub struct Cursor {
     log: Arc<TurnLog>,
     next: usize,
     progress: watch::Receiver<Progress>,
+    /// The terminal part was handed out.
+    done: bool,
 }
 
 impl Cursor {
@@ -145,11 +151,25 @@ impl Cursor {
     }
 
     /// Waits for parts; `None` after the terminal one. Dropping the future loses nothing.
+    ///
+    /// A reader can be ahead of the log: a node that died had shown parts that it had not written
+    /// down, and the turn was closed without them. Such a reader is handed the terminal part, and so
+    /// is one whose place is right behind an `error` part, because it may have seen another part
+    /// there: nobody waits for ever, at the price that an error may be told twice.
     pub async fn next(&mut self) -> Option<Batch> {
         let next = self.next;
         let progress =
             self.progress.wait_for(|p| p.len > next || p.ended).await.ok().map(|p| *p)?;
-        if progress.len <= next { None } else { self.take_ready() }
+        if progress.len <= next {
+            let ahead = next > progress.len || progress.failed;
+            if self.done || !ahead {
+                return None;
+            }
+            self.next = progress.len.saturating_sub(1);
+        }
+        let batch = self.take_ready();
+        self.done = progress.ended && self.next >= progress.len;
+        batch
     }
 
     /// What is there already, without waiting.
@@ -195,7 +215,18 @@ mod tests {
         assert!(early.iter().enumerate().all(|(n, (offset, _))| n == *offset));
         assert_eq!(read_all(log.cursor(0)).await, early);
         assert_eq!(read_all(log.cursor(997)).await, early[997..]);
-        assert_eq!(read_all(log.cursor(5000)).await, []);
+        assert_eq!(read_all(log.cursor(1001)).await, [], "it has seen the end");
+        assert_eq!(read_all(log.cursor(5000)).await, early[1000..], "it must not wait for ever");
+    }
+
+    #[tokio::test]
+    async fn a_reader_behind_an_error_is_told_again() {
+        let log = TurnLog::new(TurnId::new());
+        let ahead = log.cursor(2);
+        log.append(&Part::delta("seen".into()));
+        log.append(&Part::Error { error_text: "lost".into() });
+        assert_eq!(read_all(ahead).await.len(), 1, "it saw another part at offset 1");
+        assert_eq!(read_all(log.cursor(0)).await.len(), 2, "once is enough for who sees it come");
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use crate::store::conversations::{self, NewConversation};
 use crate::store::messages::{Message, NewMessage};
 use crate::store::turns::NewTurn;
 use crate::store::{Conn, DbError};
-use crate::types::{ConversationId, Ctx, MessageId, TurnId};
+use crate::types::{ConversationId, Ctx, IdempotencyKey, MessageId, TurnId};
 use diesel::result::{DatabaseErrorKind, Error};
 
 /// With fewer tokens left for an answer, a turn is refused.
@@ -122,7 +122,7 @@ async fn insert(
         conversation_id: order.conversation,
         user_id: ctx.user,
         answer_id: opened.answer,
-        idempotency_key: order.asked.idempotency_key.as_deref(),
+        idempotency_key: order.asked.idempotency_key.as_ref().map(IdempotencyKey::as_str),
         request_hash: &order.hash,
         provider: parts.model.provider(),
         model: &opened.model,

@@ -103,6 +103,7 @@ async fn close(db: &Db, tenant: TenantId, id: TurnId) -> Result<bool, DbError> {
         turn: Some(id),
         document: None,
         model: Some(turn.model.clone()),
+        embedding_model: None,
         items: items.clone(),
     };
     let cost = metering::settle_turn(&mut tx, id, &bill).await?;

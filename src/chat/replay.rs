@@ -2,7 +2,7 @@
 //! ended ones byte for byte, one that runs elsewhere as its segments arrive.
 
 use super::answer::End;
-use super::log::{TurnLog, encode};
+use super::log::TurnLog;
 use super::part::{CitationData, Part};
 use super::settle::last_parts;
 use crate::runtime::Tasks;
@@ -50,8 +50,8 @@ async fn load(tx: &mut Conn, tenant: TenantId, log: &TurnLog) -> QueryResult<()>
             break;
         }
         for line in segment.parts.lines() {
-            let terminal = serde_json::from_str(line).is_ok_and(|part: Part| part.is_terminal());
-            log.append_encoded(Bytes::copy_from_slice(line.as_bytes()), terminal);
+            let part = serde_json::from_str(line).unwrap_or(Part::Finish {}); // not ours: end here
+            log.append_encoded(Bytes::copy_from_slice(line.as_bytes()), &part);
         }
     }
     Ok(())
@@ -106,8 +106,6 @@ async fn snapshot(tx: &mut Conn, turn: &Turn, log: &TurnLog) -> QueryResult<()> 
         "stopped" => End::Stopped,
         _ => End::Failed { code: "failed", message: "This answer failed.".into() },
     };
-    for part in last_parts(&end, None) {
-        log.append_encoded(encode(&part), part.is_terminal());
-    }
+    last_parts(&end, None).iter().for_each(|part| log.append(part));
     Ok(())
 }

@@ -149,7 +149,7 @@ impl Chat {
     ) -> Result<Option<Accepted>, Refused> {
         let Some(key) = &asked.idempotency_key else { return Ok(None) };
         let mut tx = self.core.db.tenant(ctx.tenant).await?;
-        let turn = Turn::find_by_key(&mut tx, ctx.tenant, ctx.user, key).await?;
+        let turn = Turn::find_by_key(&mut tx, ctx.tenant, ctx.user, key.as_str()).await?;
         tx.commit().await?;
         let Some(turn) = turn else { return Ok(None) };
         if turn.request_hash != hash {
@@ -189,11 +189,13 @@ impl Chat {
         }
         let mut tx = self.core.db.tenant(ctx.tenant).await?;
         let found = Turn::find(&mut tx, ctx.tenant, turn).await?;
+        let Some(found) = found.filter(|turn| turn.user_id == ctx.user) else { return Ok(None) };
+        if found.state != "running" {
+            return Ok(Some(Stopped::AlreadyEnded));
+        }
+        turns::request_stop(&mut tx, ctx.tenant, turn).await?;
         tx.commit().await?;
-        Ok(found.filter(|turn| turn.user_id == ctx.user).map(|turn| match turn.state.as_str() {
-            "running" => Stopped::Stopping,
-            _ => Stopped::AlreadyEnded,
-        }))
+        Ok(Some(Stopped::Stopping))
     }
 
     /// Forgets ended logs: a document that they may quote was deleted.
@@ -204,7 +206,7 @@ impl Chat {
     /// Keeps the leases of running turns and closes orphans, until `closing`.
     pub async fn keep_leases(&self) {
         let closing = self.core.tasks.closing();
-        let mut tick = tokio::time::interval(Duration::from_secs(3));
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
         while closing.run_until_cancelled(tick.tick()).await.is_some() {
             if let Err(error) = self.tend().await {
                 tracing::warn!(%error, "Turn leases could not be tended; trying again");
@@ -217,8 +219,9 @@ impl Chat {
         let running = self.core.live.running();
         if !running.is_empty() {
             let mut tx = self.core.db.system().await?;
-            turns::renew_leases(&mut tx, self.core.node, &running).await?;
+            let stops = turns::renew_leases(&mut tx, self.core.node, &running).await?;
             tx.commit().await?;
+            stops.into_iter().for_each(|turn| self.core.live.stop(turn));
         }
         close_orphans(&self.core.db).await?;
         Ok(())

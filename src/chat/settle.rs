@@ -94,6 +94,8 @@ pub(super) struct Settlement<'a> {
     pub(super) opened: &'a Opened,
     pub(super) answer: &'a Answer,
     pub(super) items: &'a [Item],
+    /// What embedded the question.
+    pub(super) embedding_model: &'a str,
     /// Parts of the log that are not written down yet, and the offset of the first.
     pub(super) unwritten: (usize, Vec<Bytes>),
 }
@@ -140,6 +142,7 @@ impl Settlement<'_> {
             turn: Some(self.order.turn),
             document: None,
             model: Some(self.opened.model.clone()),
+            embedding_model: Some(self.embedding_model.to_owned()),
             items: self.items.to_vec(),
         }
     }

@@ -60,6 +60,7 @@ pub(super) async fn run(core: Arc<Core>, order: Order, ends: Ends, reply: Reply)
         opened: &opened,
         answer: &answer,
         items: &items,
+        embedding_model: core.retriever.embedding_model(),
         unwritten: (written, parts_from(&log, written)),
     };
     settle(&core.db, &settlement, &log).await;

@@ -40,7 +40,7 @@ enum IngestError {
     Extract(#[from] ExtractError),
     #[error(transparent)]
     Embed(#[from] EmbedError),
-    #[error("the monthly quota of {} {} would be exceeded", .0.limit, .0.meter)]
+    #[error("This would exceed the monthly quota of {} {}.", .0.limit, .0.meter)]
     Quota(metering::QuotaExceeded),
     #[error(transparent)]
     Db(#[from] DbError),
@@ -210,7 +210,8 @@ impl Ingestor {
             user: document.user_id,
             turn: None,
             document: Some(id),
-            model: Some(self.embedder.name().to_owned()),
+            model: None,
+            embedding_model: Some(self.embedder.name().to_owned()),
             items: vec![
                 Item::exact(Meter::Pages, i64::from(pages)),
                 Item { meter: Meter::EmbeddingTokens, quantity, provenance },

@@ -34,6 +34,8 @@ pub struct Bill {
     pub document: Option<DocumentId>,
     /// The chat model; prices belong to it.
     pub model: Option<String>,
+    /// What embedded.
+    pub embedding_model: Option<String>,
     /// At most one item per meter.
     pub items: Vec<Item>,
 }
@@ -68,7 +70,10 @@ impl Bill {
             meter: item.meter.as_str().into(),
             quantity: item.quantity,
             provenance: item.provenance.as_str().into(),
-            model: self.model.clone(),
+            model: match item.meter {
+                Meter::EmbeddingTokens => self.embedding_model.clone(),
+                _ => self.model.clone(),
+            },
             price_valid_from: per_unit.and(price).map(|price| price.valid_from),
             cost_nano_usd: per_unit.map(|unit| unit.saturating_mul(item.quantity)),
             period_start,

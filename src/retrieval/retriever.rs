@@ -58,6 +58,12 @@ impl Retriever {
         Self { db, embedder, model_id }
     }
 
+    /// The name of the model that embeds questions.
+    #[must_use]
+    pub fn embedding_model(&self) -> &str {
+        self.embedder.name()
+    }
+
     /// The passages that fit `question` best, best first, together at most `budget` tokens.
     ///
     /// # Errors

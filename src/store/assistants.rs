@@ -52,6 +52,9 @@ impl Assistant {
             .select(Self::as_select())
             .into_boxed();
         if let Some(name) = name {
+            if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+                return Ok(None); // neither slug nor id; and PostgreSQL refuses NUL
+            }
             query = match Uuid::parse_str(name) {
                 Ok(id) => query.filter(assistants::id.eq(id)),
                 Err(_) => query.filter(assistants::slug.eq(name.to_owned())),

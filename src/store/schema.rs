@@ -311,6 +311,7 @@ diesel::table! {
         model -> Text,
         owner -> Uuid,
         lease_until -> Timestamptz,
+        stop_requested -> Bool,
         prompt_tokens -> Nullable<Int4>,
         error_code -> Nullable<Text>,
         first_token_ms -> Nullable<Int4>,

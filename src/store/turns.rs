@@ -5,7 +5,7 @@ use super::schema::turns;
 use crate::types::{ConversationId, MessageId, NodeId, TenantId, TurnId, UserId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Binary, Double, Nullable, Text, Uuid};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Double, Nullable, Text, Uuid};
 use diesel_async::RunQueryDsl;
 
 /// How long a node may be silent before its turns are taken from it, in seconds.
@@ -167,17 +167,41 @@ pub async fn set_prompt_tokens(
     Ok(())
 }
 
-/// Pushes the leases of the given turns that `owner` runs; needs a system transaction.
-pub async fn renew_leases(conn: &mut Conn, owner: NodeId, ids: &[TurnId]) -> QueryResult<usize> {
-    diesel::sql_query(
+/// Asks the node that runs a turn to stop it.
+pub async fn request_stop(conn: &mut Conn, tenant: TenantId, id: TurnId) -> QueryResult<()> {
+    diesel::update(turns::table.find((tenant, id)).filter(turns::state.eq("running")))
+        .set(turns::stop_requested.eq(true))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Pushes the leases of the given turns that `owner` runs, and returns those that another node was
+/// asked to stop; needs a system transaction.
+pub async fn renew_leases(
+    conn: &mut Conn,
+    owner: NodeId,
+    ids: &[TurnId],
+) -> QueryResult<Vec<TurnId>> {
+    let renewed: Vec<Renewed> = diesel::sql_query(
         "UPDATE turns SET lease_until = now() + make_interval(secs => $2)
-         WHERE owner = $1 AND state = 'running' AND id = ANY($3)",
+         WHERE owner = $1 AND state = 'running' AND id = ANY($3)
+         RETURNING id, stop_requested",
     )
     .bind::<Uuid, _>(owner)
     .bind::<Double, _>(LEASE_SECONDS)
     .bind::<Array<Uuid>, _>(ids)
-    .execute(conn)
-    .await
+    .load(conn)
+    .await?;
+    Ok(renewed.into_iter().filter(|turn| turn.stop_requested).map(|turn| turn.id).collect())
+}
+
+#[derive(QueryableByName)]
+struct Renewed {
+    #[diesel(sql_type = Uuid)]
+    id: TurnId,
+    #[diesel(sql_type = Bool)]
+    stop_requested: bool,
 }
 
 #[derive(QueryableByName)]

@@ -2,6 +2,7 @@
 
 mod ctx;
 mod id;
+mod idempotency;
 mod meter;
 mod question;
 mod secret;
@@ -11,6 +12,7 @@ pub use id::{
     AssistantId, ChunkId, ConversationId, DocumentId, JobId, MessageId, NodeId, TenantId, TurnId,
     UserId,
 };
+pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use meter::{Meter, Provenance};
 pub use question::{Question, QuestionError};
 pub use secret::Secret;

@@ -1,16 +1,15 @@
 //! One WebSocket connection: frames in, parts out, a heartbeat. It holds no turn; dropping it
 //! changes nothing but who watches.
 
+use super::close::Close;
+use super::frame::{ClientFrame, SendFrame, ServerFrame, request_id_of};
 use crate::api::problem::Problem;
 use crate::api::state::State;
 use crate::chat::{Accepted, Asked, Batch, Cursor, Refused, TurnLog};
-use crate::types::{ConversationId, Ctx, Question, TurnId};
-use actix_ws::{
-    AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError, Session,
-};
-use futures_util::future::{BoxFuture, FutureExt};
-use futures_util::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt, unfold};
-use serde::{Deserialize, Serialize};
+use crate::types::{Ctx, IdempotencyKey, Question, TurnId};
+use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseReason, Session};
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use futures_util::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt, once, unfold};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,98 +28,9 @@ const AUTH: Duration = Duration::from_secs(10);
 /// Turns followed at once. Full: an error frame.
 const MAX_FOLLOWED: usize = 32;
 
-/// What a client says.
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum ClientFrame {
-    Auth {
-        token: String,
-    },
-    Send {
-        request_id: Option<String>,
-        conversation_id: Option<ConversationId>,
-        assistant: Option<String>,
-        text: String,
-        idempotency_key: Option<String>,
-    },
-    Attach {
-        turn_id: TurnId,
-        after: Option<i64>,
-    },
-    Stop {
-        turn_id: TurnId,
-    },
-    Ping,
-}
-
-/// What the server says.
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum ServerFrame<'a> {
-    Ready {
-        heartbeat_ms: u64,
-    },
-    Accepted {
-        request_id: Option<String>,
-        turn_id: TurnId,
-        conversation_id: ConversationId,
-    },
-    Part {
-        turn_id: TurnId,
-        offset: usize,
-        part: &'a RawValue,
-    },
-    Error {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        request_id: Option<String>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        turn_id: Option<TurnId>,
-        problem: Problem,
-    },
-    Pong,
-}
-
-/// Why a connection is closed by us.
-#[derive(Clone, Copy)]
-enum Close {
-    Restarting,
-    TooSlow,
-    TextOnly,
-    NotUtf8,
-    TooBig,
-    Protocol,
-    Unauthenticated,
-    AuthDeadline,
-    Silent,
-}
-
-impl Close {
-    /// Code, whether to reconnect, why.
-    fn parts(self) -> (u16, bool, &'static str) {
-        match self {
-            Self::Restarting => (1012, true, "the server restarts"),
-            Self::TooSlow => (1013, true, "frames were not read for 30 s"),
-            Self::TextOnly => (1003, false, "text frames only"),
-            Self::NotUtf8 => (1007, false, "a text frame is not UTF-8"),
-            Self::TooBig => (1009, false, "a frame may have 64 KiB"),
-            Self::Protocol => (1002, false, "not a WebSocket frame"),
-            Self::Unauthenticated => (4401, true, "get a new ticket or token, then reconnect"),
-            Self::AuthDeadline => (4408, false, "no auth message within 10 s"),
-            Self::Silent => (1001, true, "nothing was heard for 60 s"),
-        }
-    }
-}
-
-impl From<Close> for CloseReason {
-    fn from(close: Close) -> Self {
-        let (code, reconnect, reason) = close.parts();
-        let description = serde_json::json!({"reconnect": reconnect, "reason": reason}).to_string();
-        Self { code: CloseCode::from(code), description: Some(description) }
-    }
-}
-
 type Asking = BoxFuture<'static, (Option<String>, Result<Accepted, Refused>)>;
-type Followed = BoxStream<'static, (TurnId, Batch)>;
+/// Batches of a turn; `None` once it ended.
+type Followed = BoxStream<'static, (TurnId, Option<Batch>)>;
 
 /// A connection's state.
 pub(super) struct Socket {
@@ -180,9 +90,10 @@ impl Socket {
         }
         let batches = unfold(log.cursor(from), |mut cursor: Cursor| async move {
             let batch = cursor.next().await?;
-            Some(((cursor.log().turn(), batch), cursor))
+            Some(((cursor.log().turn(), Some(batch)), cursor))
         });
-        self.followed.push(batches.take_until(token.cancelled_owned()).boxed());
+        let to_the_end = batches.chain(once(ready((turn, None))));
+        self.followed.push(to_the_end.take_until(token.cancelled_owned()).boxed());
     }
 
     async fn heard(&mut self, text: &str) -> Result<(), Option<Close>> {
@@ -208,26 +119,7 @@ impl Socket {
                 _ => Err(Some(Close::Unauthenticated)),
             },
             (_, None) => Err(Some(Close::Unauthenticated)),
-            (
-                ClientFrame::Send { request_id, conversation_id, assistant, text, idempotency_key },
-                Some(ctx),
-            ) => match Question::parse(&text) {
-                Err(error) => {
-                    self.fail(request_id, None, Problem::invalid(format!("{error}."))).await
-                }
-                Ok(question) => {
-                    let asked = Asked {
-                        conversation: conversation_id,
-                        assistant,
-                        question,
-                        idempotency_key,
-                    };
-                    let chat = self.state.chat.clone();
-                    self.asking
-                        .push(async move { (request_id, chat.ask(ctx, asked).await) }.boxed());
-                    Ok(())
-                }
-            },
+            (ClientFrame::Send(asked), Some(ctx)) => self.ask(ctx, asked).await,
             (ClientFrame::Attach { turn_id, after }, Some(ctx)) => {
                 self.attach(ctx, turn_id, after).await
             }
@@ -241,6 +133,24 @@ impl Socket {
         }
     }
 
+    async fn ask(&mut self, ctx: Ctx, frame: SendFrame) -> Result<(), Option<Close>> {
+        let request_id = frame.request_id.clone();
+        let asked = if self.full() { Err(too_many()) } else { parse(frame) };
+        match asked {
+            Ok(asked) => {
+                let chat = self.state.chat.clone();
+                let asking = async move { (request_id, chat.ask(ctx, asked).await) };
+                self.asking.push(asking.boxed());
+                Ok(())
+            }
+            Err(problem) => self.fail(request_id, None, problem).await,
+        }
+    }
+
+    fn full(&self) -> bool {
+        self.asking.len() + self.followed.len() >= MAX_FOLLOWED
+    }
+
     async fn ready(&mut self) -> Result<(), Option<Close>> {
         let heartbeat_ms = u64::try_from(PING.as_millis()).unwrap_or_default();
         self.send(&ServerFrame::Ready { heartbeat_ms }).await
@@ -252,13 +162,12 @@ impl Socket {
         turn: TurnId,
         after: Option<i64>,
     ) -> Result<(), Option<Close>> {
-        if self.followed.len() >= MAX_FOLLOWED {
-            let detail = format!("A connection follows {MAX_FOLLOWED} turns at most.");
-            return self.fail(None, Some(turn), Problem::invalid(detail)).await;
+        if self.full() {
+            return self.fail(None, Some(turn), too_many()).await;
         }
         match self.state.chat.attach(ctx, turn).await {
             Ok(Some(log)) => {
-                self.follow(&log, crate::api::v1::resume_from(&log, after));
+                self.follow(&log, crate::api::v1::resume_from(after));
                 Ok(())
             }
             Ok(None) => self.fail(None, Some(turn), Problem::not_found("turn")).await,
@@ -287,13 +196,21 @@ impl Socket {
     }
 }
 
-/// Even a frame that is not understood may say which request it is.
-fn request_id_of(text: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct OnlyId {
-        request_id: Option<String>,
-    }
-    serde_json::from_str::<OnlyId>(text).ok()?.request_id
+fn parse(frame: SendFrame) -> Result<Asked, Problem> {
+    let question =
+        Question::parse(&frame.text).map_err(|error| Problem::invalid(format!("{error}.")))?;
+    let key = frame.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose();
+    let key = key.map_err(|error| Problem::invalid(format!("`idempotency_key`: {error}.")))?;
+    Ok(Asked {
+        conversation: frame.conversation_id,
+        assistant: frame.assistant,
+        question,
+        idempotency_key: key,
+    })
+}
+
+fn too_many() -> Problem {
+    Problem::invalid(format!("A connection follows {MAX_FOLLOWED} running turns at most."))
 }
 
 /// Serves the connection until either side ends it.
@@ -331,13 +248,16 @@ async fn serve(
                     Some(Ok(AggregatedMessage::Pong(_))) => {}
                     Some(Ok(AggregatedMessage::Binary(_))) => return Err(Some(Close::TextOnly)),
                     Some(Ok(AggregatedMessage::Close(_))) | None => return Ok(()),
-                    Some(Err(error)) => return Err(Some(close_for(&error))),
+                    Some(Err(error)) => return Err(Some(Close::from(&error))),
                 }
             }
             Some((request_id, outcome)) = socket.asking.next() => {
                 socket.answered(request_id, outcome).await?;
             }
-            Some((turn, batch)) = socket.followed.next() => socket.send_batch(turn, &batch).await?,
+            Some((turn, batch)) = socket.followed.next() => match batch {
+                Some(batch) => socket.send_batch(turn, &batch).await?,
+                None => drop(socket.unfollow.remove(&turn)),
+            },
             _ = ping.tick() => {
                 if heard_at.elapsed() > SILENCE {
                     return Err(Some(Close::Silent));
@@ -349,15 +269,5 @@ async fn serve(
             }
             () = closing.cancelled() => return Err(Some(Close::Restarting)),
         }
-    }
-}
-
-fn close_for(error: &ProtocolError) -> Close {
-    match error {
-        ProtocolError::Overflow => Close::TooBig,
-        ProtocolError::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-            Close::NotUtf8
-        }
-        _ => Close::Protocol,
     }
 }

@@ -9,7 +9,7 @@ use crate::chat::{Accepted, Asked, CitationData, Part, UsageData};
 use crate::limiter::Headroom;
 use crate::store::DbError;
 use crate::store::turns::Turn;
-use crate::types::{ConversationId, Ctx, Question, TurnId};
+use crate::types::{ConversationId, Ctx, IdempotencyKey, Question, TurnId};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, post, web};
 use serde::{Deserialize, Serialize};
@@ -58,14 +58,10 @@ async fn ask(
     Ok(state.chat.ask(ctx, asked).await?)
 }
 
-/// `Idempotency-Key`, bare or quoted as the draft says.
-fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
+fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Problem> {
     let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
-    let key = value.to_str().unwrap_or_default().trim().trim_matches('"');
-    if key.is_empty() || key.len() > 200 {
-        return Err(Problem::invalid("Idempotency-Key must have 1 to 200 ASCII characters."));
-    }
-    Ok(Some(key.to_owned()))
+    let key = IdempotencyKey::parse(value.to_str().unwrap_or_default());
+    key.map(Some).map_err(|error| Problem::invalid(format!("Idempotency-Key: {error}.")))
 }
 
 /// `RateLimit-Policy` and `RateLimit`, as the IETF draft writes them.

@@ -4,7 +4,7 @@ use crate::api::principal::Principal;
 use crate::api::problem::Problem;
 use crate::api::state::State;
 use crate::api::stream::sse_response;
-use crate::chat::{Stopped, TurnLog};
+use crate::chat::Stopped;
 use crate::types::TurnId;
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use serde::{Deserialize, Serialize};
@@ -24,11 +24,9 @@ pub(crate) struct StopView {
     status: &'static str,
 }
 
-/// Where a reader that saw `after` goes on. One that saw more than an ended log has (its last parts
-/// were lost with a node) gets the terminal part again: it must not wait for ever.
-pub(crate) fn resume_from(log: &TurnLog, after: Option<i64>) -> usize {
-    let next = after.map_or(0, |after| usize::try_from(after.saturating_add(1)).unwrap_or(0));
-    if log.ended() && next > log.len() { log.len().saturating_sub(1) } else { next }
+/// Where a reader that saw `after` goes on.
+pub(crate) fn resume_from(after: Option<i64>) -> usize {
+    after.map_or(0, |after| usize::try_from(after.saturating_add(1)).unwrap_or(0))
 }
 
 fn last_event_id(request: &HttpRequest, turn: TurnId) -> Result<Option<i64>, Problem> {
@@ -60,7 +58,7 @@ pub(crate) async fn stream(
         None => query.after,
     };
     let log = state.chat.attach(ctx, *id).await?.ok_or_else(|| Problem::not_found("turn"))?;
-    let cursor = log.cursor(resume_from(&log, after));
+    let cursor = log.cursor(resume_from(after));
     Ok(sse_response(&mut HttpResponse::Ok(), cursor, None))
 }
 
