@@ -123,7 +123,7 @@ fn tidy(message: &str, secret: Option<&Secret>) -> String {
 fn without_controls(word: &str) -> String {
     // A key that is not ours (a proxy's, say) still looks like one.
     if word.trim_start_matches(['"', '\'', '(']).starts_with("sk-") {
-        return "[redacted]".to_owned();
+        return "***".to_owned();
     }
     word.chars().filter(|c| !c.is_control()).collect()
 }
@@ -151,7 +151,7 @@ mod tests {
         let long = format!("bad\u{1b}[31m key hunter2hunter2 or sk-proj-1234 {}", "x".repeat(9000));
         let complaint = Complaint::parse(&json!({"error":{"message":long}}), Some(&secret));
         let message = complaint.message.unwrap();
-        assert!(message.starts_with("bad[31m key [redacted] or [redacted] xxx"), "{message}");
+        assert!(message.starts_with("bad[31m key *** or *** xxx"), "{message}");
         assert_eq!(message.chars().count(), MAX_MESSAGE_CHARS + 1);
         let code = Complaint::parse(&json!({"error":{"code":"a b\nc"}}), None).code;
         assert_eq!(code, None);

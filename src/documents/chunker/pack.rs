@@ -1,6 +1,7 @@
 //! Units into chunks.
 //!
-//! A chunk grows unit by unit and ends before a heading, at a page's end, or when the next unit does not fit. What it repeats of the text before it, the section's
+//! A chunk grows unit by unit and ends before a heading, at a page's end, or when the next unit
+//! does not fit. What it repeats of the text before it, the section's
 //! heading and a few sentences, is decided when it begins.
 
 use super::{
@@ -105,19 +106,15 @@ impl Packer<'_> {
     /// Where a chunk with this beginning ends: the index after its last unit.
     fn end(&self, draft: Draft) -> usize {
         let mut sum = self.sum(draft.context, draft.from, draft.fresh);
-        let mut share = self.share(sum, draft.fresh);
+        let share = self.share(sum, draft.fresh);
         let mut headings_only = true;
         let mut page = None;
         for (at, unit) in self.units.iter().enumerate().skip(draft.fresh) {
             let section_ends = unit.kind == Kind::Heading && !headings_only;
+            // Never over a page's end: a citation names the one page it is from.
             let page_ends = page.is_some_and(|page| page != unit.page);
-            if page_ends {
-                share = self.share(sum, at);
-            }
-            // A chunk never goes on over a page's end: a citation names the one page it is from.
-            let full =
-                page_ends || sum + unit.tokens / 2 > share || sum + unit.tokens > self.target;
-            if at > draft.fresh && (section_ends || full) {
+            let full = sum + unit.tokens / 2 > share || sum + unit.tokens > self.target;
+            if at > draft.fresh && (section_ends || page_ends || full) {
                 return at;
             }
             sum += unit.tokens;

@@ -93,7 +93,7 @@ async fn refusals_silence_and_nonsense_are_errors() {
     let refused = Reply::json(401, "", r#"{"error":{"message":"bad key sk-test"}}"#);
     let server = Script::start(vec![refused]).await;
     let error = embedder(&server, false).embed(texts(1)).await.unwrap_err();
-    assert_eq!(error.to_string(), "the embedding provider answered 401: bad key [redacted]");
+    assert_eq!(error.to_string(), "the embedding provider answered 401: bad key ***");
     assert_eq!(server.requests().len(), 1);
 
     let server = Script::start(vec![Reply::sse().then("{").hang()]).await;
