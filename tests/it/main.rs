@@ -7,5 +7,6 @@ mod support;
 
 mod chat;
 mod isolation;
+mod limits;
 mod login;
 mod sessions;
