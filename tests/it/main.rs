@@ -9,4 +9,5 @@ mod chat;
 mod isolation;
 mod limits;
 mod login;
+mod metering_properties;
 mod sessions;
