@@ -5,7 +5,9 @@
 
 mod support;
 
+mod architecture;
 mod chat;
+mod gate;
 mod isolation;
 mod limits;
 mod login;

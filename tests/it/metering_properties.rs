@@ -316,8 +316,8 @@ async fn the_books_are_right_whatever_happens() {
     office.audit().await;
     let (held, billed) = office.books(|books| (books.held.len(), books.billed.len()));
     let (refused, given_up) = office.books(|books| (books.refused, books.given_up));
-    let all = [held > 30, billed > 20, refused > 5, given_up > 10];
-    assert_eq!(all, [true; 4], "everything happened: {held} {billed} {refused} {given_up}");
+    let everything = held > 30 && billed > 20 && refused > 5 && given_up > 10;
+    assert!(everything, "not much happened: {held} {billed} {refused} {given_up}");
 
     // Whatever was forgotten is settled in the end, and then nothing is held any more.
     for turn in office.books(|books| books.held.clone()) {
@@ -341,8 +341,7 @@ async fn a_reservation_needs_its_turn() {
     let mut tx = office.db.tenant(office.tenant).await.unwrap();
     metering::reserve(&mut tx, ctx, TurnId::new(), ask).await.unwrap();
     assert!(tx.commit().await.is_err(), "nobody could ever settle it");
-    let held = "SELECT coalesce(sum(reserved), 0)::bigint AS n FROM quotas";
-    assert_eq!(office.database.number(held).await, 0);
+    office.audit().await;
     let mut tx = office.db.tenant(office.tenant).await.unwrap();
     diesel::sql_query("SELECT 1")
         .execute(&mut *tx)
