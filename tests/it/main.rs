@@ -7,6 +7,7 @@ mod support;
 
 mod architecture;
 mod chat;
+mod cli;
 mod gate;
 mod isolation;
 mod limits;
