@@ -218,6 +218,10 @@ fn database_url(target: &Target) -> Result<String, Failure> {
 
 async fn open(target: &Target) -> Result<Db, Failure> {
     let url = database_url(target)?;
+    if !store::pending(&url).await?.is_empty() {
+        let text = "the database is not up to date: run `docent migrate` first";
+        return Err(Failure::Other(text.into()));
+    }
     let options = DbOptions { url, max_connections: 2, acquire: Duration::from_secs(5) };
     Ok(Db::open(options, &Tasks::current()).await?)
 }

@@ -13,7 +13,7 @@ use thiserror::Error;
 pub enum AppError {
     #[error("{0}")]
     Dev(#[from] DevError),
-    #[error("the database is not up to date: {0}")]
+    #[error(transparent)]
     Migrate(#[from] MigrateError),
     #[error(transparent)]
     Db(#[from] DbError),

@@ -48,20 +48,42 @@ impl Layers {
     pub fn with_files(mut self, folder: &Path, known: &[&str]) -> Self {
         let env_file = folder.join(".env");
         if env_file.exists() {
-            match dotenvy::from_path_iter(&env_file)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            {
-                Ok(vars) => {
-                    let vars = vars.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-                    self.layers.push((".env", vars));
-                }
-                Err(error) => self.problems.push(format!(".env cannot be read: {error}")),
-            }
+            self.add_env_file(&env_file);
         }
         if let Ok(text) = std::fs::read_to_string(folder.join("docent.toml")) {
             self.add_toml(&text, known);
         }
         self
+    }
+
+    fn add_env_file(&mut self, path: &Path) {
+        let lines = match dotenvy::from_path_iter(path) {
+            Ok(lines) => lines,
+            Err(error) => {
+                self.problems.push(format!(".env cannot be read: {error}"));
+                return;
+            }
+        };
+        let mut values = BTreeMap::new();
+        let mut last = None;
+        for line in lines {
+            match line {
+                Ok((name, value)) => {
+                    last = Some(name.clone());
+                    if !value.is_empty() {
+                        values.insert(name, value);
+                    }
+                }
+                // The error quotes the line, and the line may hold a secret.
+                Err(_quoting) => {
+                    let place = last.map(|name| format!(" after {name}")).unwrap_or_default();
+                    let why = "a line is not NAME=value (values with spaces need quotes)";
+                    self.problems.push(format!(".env cannot be read{place}: {why}"));
+                    return;
+                }
+            }
+        }
+        self.layers.push((".env", values));
     }
 
     fn add_toml(&mut self, text: &str, known: &[&str]) {

@@ -1,5 +1,6 @@
 //! Migrations, embedded in the program and run under a lock, so that several nodes may start at once.
 
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
@@ -32,6 +33,18 @@ pub async fn migrate(url: &str) -> Result<Vec<String>, MigrateError> {
     locked(url, |conn| {
         let ran = conn.run_pending_migrations(MIGRATIONS)?;
         Ok(ran.iter().map(ToString::to_string).collect())
+    })
+    .await
+}
+
+/// The versions that [`migrate`] would run.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub async fn pending(url: &str) -> Result<Vec<String>, MigrateError> {
+    locked(url, |conn| {
+        let pending = MigrationHarness::<Pg>::pending_migrations(conn, MIGRATIONS)?;
+        Ok(pending.iter().map(|migration| migration.name().to_string()).collect())
     })
     .await
 }

@@ -35,7 +35,7 @@ pub mod users;
 pub mod ws_tickets;
 
 pub use db::{Db, DbError, DbOptions};
-pub use migrate::{MigrateError, migrate, revert_all};
+pub use migrate::{MigrateError, migrate, pending, revert_all};
 pub use tx::Tx;
 pub use vector::HalfVec;
 

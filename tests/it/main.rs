@@ -5,9 +5,14 @@
 
 mod support;
 
+mod architecture;
 mod chat;
+mod cli;
 mod extract;
+mod gate;
 mod hostile_pdf;
 mod isolation;
+mod limits;
 mod login;
+mod metering_properties;
 mod sessions;

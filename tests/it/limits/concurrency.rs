@@ -1,0 +1,96 @@
+//! Many at once against one limit: what is admitted never exceeds it, not even for a moment.
+
+use super::{Plan, ledger, reserved};
+use crate::support::{Database, Script, Stream};
+use futures_util::future::join_all;
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Looks at the counters again and again until it is told to stop; returns how often it looked.
+fn watch(database: &Database, done: &Arc<AtomicBool>) -> tokio::task::JoinHandle<usize> {
+    let (database, done) = (database.clone(), Arc::clone(done));
+    #[expect(clippy::disallowed_methods, reason = "a test's own task")]
+    tokio::spawn(async move {
+        let mut looks = 0;
+        while !done.load(Ordering::Relaxed) {
+            let over = "SELECT count(*) AS n FROM quotas WHERE used + reserved > max_amount";
+            assert_eq!(database.number(over).await, 0, "over its limit at look {looks}");
+            looks += 1;
+        }
+        looks
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_turns_at_once_exactly_those_that_fit_are_admitted() {
+    let world = Plan::monthly(&[("tenant", "requests", 3)]).world().await;
+    let mut people = Vec::new();
+    for name in ["anna", "ben", "carl", "dora"] {
+        people.push(world.user(&format!("{name}@acme.test")).await);
+    }
+    let done = Arc::new(AtomicBool::new(false));
+    let watching = watch(&world.database, &done);
+    world.provider.always(Script::held(4, 2));
+    let asking = (0..12).map(|n| people[n % 4].stream(json!({"text": "Me first!"})));
+    let (admitted, refused): (Vec<Stream>, Vec<Stream>) =
+        join_all(asking).await.into_iter().partition(|stream| stream.status == 200);
+    assert_eq!((admitted.len(), refused.len()), (3, 9));
+    assert!(refused.iter().all(|stream| stream.status == 429));
+    world.provider.until_waiting(3).await;
+    let held = "SELECT reserved * 10 + used AS n FROM quotas WHERE scope = 'tenant' AND meter = 'requests'";
+    assert_eq!(world.database.number(held).await, 30);
+    assert_eq!(ledger(&world.database).await, Vec::<String>::new(), "nothing is billed yet");
+
+    for _ in 0..3 {
+        world.provider.release();
+    }
+    for answer in join_all(admitted.into_iter().map(Stream::answer)).await {
+        assert_eq!(answer.end(), "finish");
+    }
+    done.store(true, Ordering::Relaxed);
+    assert!(watching.await.expect("never over the limit") > 0);
+    assert_eq!(world.database.number(held).await, 3);
+    assert_eq!(reserved(&world.database).await, 0);
+    assert_eq!(world.provider.calls(), 3, "who was refused cost nothing");
+    assert_eq!(world.database.number("SELECT count(*) AS n FROM turns").await, 3);
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_failure_gives_back_admits_the_next() {
+    let world = Plan::monthly(&[("user", "requests", 1)]).world().await;
+    let anna = world.user("anna@acme.test").await;
+    world.provider.next(Script::error(400, "bad_request"));
+    assert_eq!(anna.ask("Will you fail?").await.end(), "error");
+    assert_eq!(anna.ask("Again?").await.end(), "finish", "the failure was free");
+    let (status, _) = anna.post("/v1/chat/send", json!({"text": "Once more?"})).await;
+    assert_eq!(status, 429);
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_idempotency_key_sent_many_times_at_once_is_one_turn_and_one_bill() {
+    let world = Plan::monthly(&[("user", "requests", 2)]).world().await;
+    let anna = world.user("anna@acme.test").await;
+    let send = || {
+        let request = anna.request(reqwest::Method::POST, "/v1/chat/stream");
+        let body = json!({"text": "Just once."}).to_string();
+        request.header("Idempotency-Key", "once").body(body).send()
+    };
+    let sent = join_all((0..10).map(|_| send())).await;
+    let mut turns = Vec::new();
+    for response in sent {
+        let stream = Stream::new(response.unwrap());
+        assert_eq!(stream.status, 200);
+        let answer = stream.answer().await;
+        assert_eq!(answer.text(), "Forty-two. [1]");
+        turns.push(answer.turn);
+    }
+    turns.dedup();
+    assert_eq!(turns.len(), 1);
+    assert_eq!(world.provider.calls(), 1);
+    let paid = ["requests 1 exact", "input_tokens 120 exact", "output_tokens 7 exact"];
+    assert_eq!(ledger(&world.database).await, paid);
+    world.database.check_books().await;
+}

@@ -1,0 +1,58 @@
+//! What a plan allows: so much a minute, so much a month; and what of it ends up on the bill.
+
+mod bills;
+mod concurrency;
+mod pages;
+mod quotas;
+mod rates;
+
+use crate::support::{Database, World, WorldOptions};
+
+/// A plan made for one test: requests per minute of a tenant and of a user, and monthly limits by
+/// scope and meter.
+struct Plan {
+    tenant_rate: u32,
+    user_rate: u32,
+    monthly: &'static [(&'static str, &'static str, i64)],
+}
+
+impl Plan {
+    /// No rate that a test could reach.
+    fn monthly(monthly: &'static [(&'static str, &'static str, i64)]) -> Self {
+        Self { tenant_rate: 10_000, user_rate: 10_000, monthly }
+    }
+
+    /// No monthly limits.
+    fn rates(tenant_rate: u32, user_rate: u32) -> Self {
+        Self { tenant_rate, user_rate, monthly: &[] }
+    }
+
+    /// A world whose tenants are on it.
+    async fn world(self) -> World {
+        let world = World::with(WorldOptions { plan: "tiny", ..WorldOptions::default() }).await;
+        let Self { tenant_rate, user_rate, monthly } = self;
+        world
+            .database
+            .run(&format!(
+                "INSERT INTO plans VALUES ('tiny', {tenant_rate}, {user_rate}, 10000000, 10000000)"
+            ))
+            .await;
+        for (scope, meter, limit) in monthly {
+            let row = format!("('tiny', '{scope}', '{meter}', {limit})");
+            world.database.run(&format!("INSERT INTO plan_quotas VALUES {row}")).await;
+        }
+        world
+    }
+}
+
+/// The ledger as `meter quantity provenance`, in order.
+async fn ledger(database: &Database) -> Vec<String> {
+    let sql = "SELECT meter || ' ' || quantity || ' ' || provenance AS t FROM usage_ledger
+               WHERE meter <> 'embedding_tokens' ORDER BY seq";
+    database.texts(sql).await
+}
+
+/// What open turns hold, over all scopes and meters.
+async fn reserved(database: &Database) -> i64 {
+    database.number("SELECT coalesce(sum(reserved), 0)::bigint AS n FROM quotas").await
+}

@@ -1,0 +1,350 @@
+//! The books under random load: tasks reserve, settle, settle again, forget to, give up and hang up
+//! in mid-statement. The test keeps its own books of what was committed; nothing is ever over a
+//! limit, and at the end both books agree.
+
+use crate::support::Database;
+use diesel_async::RunQueryDsl;
+use docent::accounts::{NewTenant, add_user, create_tenant};
+use docent::metering::{self, Ask, Bill, Item, ReserveError};
+use docent::runtime::Tasks;
+use docent::store::assistants::Assistant;
+use docent::store::conversations::NewConversation;
+use docent::store::turns::NewTurn;
+use docent::store::{Conn, Db, DbOptions};
+use docent::types::{
+    AssistantId, ConversationId, Ctx, DocumentId, MessageId, Meter, NodeId, Provenance, Role,
+    TenantId, TurnId, UserId,
+};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const TASKS: u64 = 4;
+const STEPS: usize = 100;
+const LIMITS: &str = "INSERT INTO plans VALUES ('tiny', 1000, 1000, 1000000, 1000000);
+    INSERT INTO plan_quotas VALUES
+      ('tiny', 'tenant', 'requests', 110), ('tiny', 'user', 'requests', 60),
+      ('tiny', 'tenant', 'input_tokens', 18000), ('tiny', 'user', 'input_tokens', 9000),
+      ('tiny', 'tenant', 'output_tokens', 8000), ('tiny', 'user', 'output_tokens', 4000),
+      ('tiny', 'tenant', 'pages', 25)";
+
+/// A turn whose reservation was committed.
+#[derive(Clone, Copy)]
+struct Held {
+    turn: TurnId,
+    user: UserId,
+    input: i64,
+    output: i64,
+}
+
+/// What the test knows to be committed.
+#[derive(Default)]
+struct OwnBooks {
+    held: Vec<Held>,
+    /// Items by turn or document; the first commit is the only one that may count.
+    billed: BTreeMap<uuid::Uuid, Vec<Item>>,
+    refused: usize,
+    given_up: usize,
+}
+
+struct Office {
+    db: Db,
+    database: Database,
+    tenant: TenantId,
+    assistant: AssistantId,
+    people: Vec<UserId>,
+    documents: Vec<DocumentId>,
+    books: Mutex<OwnBooks>,
+}
+
+impl Office {
+    async fn open() -> Self {
+        let database = Database::fresh().await;
+        database.run(LIMITS).await;
+        let options = DbOptions {
+            url: database.url.clone(),
+            max_connections: 6,
+            acquire: Duration::from_secs(30),
+        };
+        let db = Db::open(options, &Tasks::current()).await.unwrap();
+        let new = NewTenant {
+            slug: "acme".into(),
+            name: "Acme".into(),
+            plan: "tiny".into(),
+            allow_signup: false,
+        };
+        let tenant = create_tenant(&db, new).await.unwrap();
+        let mut people = Vec::new();
+        for name in ["anna", "ben", "carl"] {
+            let email = format!("{name}@acme.test");
+            people.push(add_user(&db, &tenant, &email, name, Role::Member).await.unwrap().id);
+        }
+        let mut tx = db.tenant(tenant.id).await.unwrap();
+        let assistant = Assistant::pick(&mut tx, tenant.id, None).await.unwrap().unwrap().id;
+        tx.commit().await.unwrap();
+        let documents = (0..15).map(|_| DocumentId::new()).collect();
+        let (tenant, books) = (tenant.id, Mutex::default());
+        Self { db, database, tenant, assistant, people, documents, books }
+    }
+
+    fn books<T>(&self, look: impl FnOnce(&mut OwnBooks) -> T) -> T {
+        look(&mut self.books.lock().unwrap())
+    }
+
+    async fn step(&self, dice: &mut StdRng) {
+        match dice.random_range(0..100) {
+            0..45 => self.reserve(dice).await,
+            45..80 => self.settle(dice).await,
+            80..92 => self.bill_document(dice).await,
+            _ => self.nothing_is_over_its_limit().await,
+        }
+    }
+
+    async fn reserve(&self, dice: &mut StdRng) {
+        let user = self.people[dice.random_range(0..self.people.len())];
+        let output = dice.random_range(1..300);
+        let ask = Ask {
+            input: dice.random_range(0..600),
+            output,
+            least_output: dice.random_range(1..=output),
+        };
+        let (turn, ctx) = (TurnId::new(), Ctx { tenant: self.tenant, user, role: Role::Member });
+        let mut tx = self.db.tenant(self.tenant).await.unwrap();
+        self.begin_turn(&mut tx, turn, user).await;
+        if dice.random_bool(0.1) {
+            // The caller hangs up somewhere in the middle.
+            let moments = dice.random_range(1..20);
+            tokio::select! {
+                biased;
+                _ = metering::reserve(&mut tx, ctx, turn, ask) => {}
+                () = some(moments) => {}
+            }
+            return self.books(|books| books.given_up += 1);
+        }
+        let grant = match metering::reserve(&mut tx, ctx, turn, ask).await {
+            Ok(grant) => grant,
+            Err(ReserveError::Exceeded(why)) => {
+                let needed = match why.meter.as_str() {
+                    "requests" => 1,
+                    "input_tokens" => ask.input,
+                    "output_tokens" => ask.least_output,
+                    other => panic!("turns do not use {other}"),
+                };
+                assert!(
+                    why.limit - why.used - why.reserved < needed,
+                    "refused for a reason: {why:?}"
+                );
+                return self.books(|books| books.refused += 1);
+            }
+            Err(error) => panic!("{error:?}"),
+        };
+        assert!((ask.least_output..=ask.output).contains(&grant.output), "{ask:?} {grant:?}");
+        if dice.random_bool(0.15) {
+            return self.books(|books| books.given_up += 1); // dropped: rolled back
+        }
+        tx.commit().await.unwrap();
+        let held = Held { turn, user, input: ask.input, output: grant.output };
+        self.books(|books| books.held.push(held));
+    }
+
+    async fn begin_turn(&self, tx: &mut Conn, turn: TurnId, user: UserId) {
+        let conversation = ConversationId::new();
+        let new = NewConversation {
+            tenant_id: self.tenant,
+            id: conversation,
+            user_id: user,
+            assistant_id: self.assistant,
+            title: "Books",
+        };
+        new.insert(tx).await.unwrap();
+        let new = NewTurn {
+            tenant_id: self.tenant,
+            id: turn,
+            conversation_id: conversation,
+            user_id: user,
+            answer_id: MessageId::new(),
+            idempotency_key: None,
+            request_hash: &[],
+            provider: "test",
+            model: "gpt-4o-mini",
+            owner: NodeId::new(),
+        };
+        new.insert(tx).await.unwrap();
+    }
+
+    /// Settles any turn that was ever held, settled before or not.
+    async fn settle(&self, dice: &mut StdRng) {
+        let held = self.books(|books| {
+            let any = dice.random_range(0..books.held.len().max(1));
+            books.held.get(any).copied()
+        });
+        let Some(held) = held else { return };
+        let items = vec![
+            Item::exact(Meter::Requests, 1),
+            Item::exact(Meter::InputTokens, dice.random_range(0..=held.input)),
+            Item {
+                meter: Meter::OutputTokens,
+                quantity: dice.random_range(0..=held.output),
+                provenance: Provenance::Estimated,
+            },
+            Item::exact(Meter::EmbeddingTokens, dice.random_range(0..50)),
+        ];
+        let bill = self.bill(held.user, Some(held.turn), None, items);
+        let mut tx = self.db.tenant(self.tenant).await.unwrap();
+        if dice.random_bool(0.1) {
+            let moments = dice.random_range(1..20);
+            tokio::select! {
+                biased;
+                _ = metering::settle_turn(&mut tx, held.turn, &bill) => {}
+                () = some(moments) => {}
+            }
+            return self.books(|books| books.given_up += 1);
+        }
+        // The model has a price: whoever settles is told the cost, and nobody else.
+        let settled = metering::settle_turn(&mut tx, held.turn, &bill).await.unwrap().is_some();
+        if dice.random_bool(0.15) {
+            return self.books(|books| books.given_up += 1);
+        }
+        tx.commit().await.unwrap();
+        if settled {
+            let twice = self.books(|books| books.billed.insert(held.turn.uuid(), bill.items));
+            assert!(twice.is_none(), "{} was settled twice", held.turn);
+        }
+    }
+
+    async fn bill_document(&self, dice: &mut StdRng) {
+        let document = self.documents[dice.random_range(0..self.documents.len())];
+        let pages = Item::exact(Meter::Pages, dice.random_range(1..5));
+        let bill = self.bill(self.people[0], None, Some(document), vec![pages]);
+        let mut tx = self.db.tenant(self.tenant).await.unwrap();
+        match metering::bill_document(&mut tx, &bill).await {
+            Ok(()) => {}
+            Err(ReserveError::Exceeded(why)) => {
+                assert_eq!((why.meter.as_str(), why.scope.as_str()), ("pages", "tenant"));
+                return self.books(|books| books.refused += 1);
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+        if dice.random_bool(0.2) {
+            return self.books(|books| books.given_up += 1);
+        }
+        // Noted while the rows are locked: of two bills for one document the first one counts.
+        self.books(|books| {
+            books.billed.entry(document.uuid()).or_insert(bill.items);
+        });
+        tx.commit().await.unwrap();
+    }
+
+    fn bill(
+        &self,
+        user: UserId,
+        turn: Option<TurnId>,
+        document: Option<DocumentId>,
+        items: Vec<Item>,
+    ) -> Bill {
+        let model = Some("gpt-4o-mini".to_owned());
+        Bill { tenant: self.tenant, user, turn, document, model, items }
+    }
+
+    async fn nothing_is_over_its_limit(&self) {
+        let over = "SELECT count(*) AS n FROM quotas WHERE used + reserved > max_amount";
+        assert_eq!(self.database.number(over).await, 0);
+    }
+
+    /// The database's books, compared with the test's own.
+    async fn audit(&self) {
+        self.nothing_is_over_its_limit().await;
+        let differences = "SELECT d::text AS t FROM billing.differences_v1 d";
+        assert_eq!(self.database.texts(differences).await, Vec::<String>::new());
+        let twice = "SELECT count(*) AS n FROM (SELECT FROM usage_ledger
+                     GROUP BY coalesce(turn_id, document_id), meter HAVING count(*) > 1) x";
+        assert_eq!(self.database.number(twice).await, 0);
+        for meter in Meter::ALL {
+            let of = format!("FROM quotas WHERE scope = 'tenant' AND meter = '{}'", meter.as_str());
+            let used = format!("SELECT coalesce(sum(used), 0)::bigint AS n {of}");
+            let (billed, held) = self.books(|books| (books.billed_of(meter), books.held_of(meter)));
+            assert_eq!(self.database.number(&used).await, billed, "{meter:?} used");
+            let reserved = format!("SELECT coalesce(sum(reserved), 0)::bigint AS n {of}");
+            assert_eq!(self.database.number(&reserved).await, held, "{meter:?} reserved");
+        }
+    }
+}
+
+impl OwnBooks {
+    fn billed_of(&self, meter: Meter) -> i64 {
+        let items = self.billed.values().flatten();
+        items.filter(|item| item.meter == meter).map(|item| item.quantity).sum()
+    }
+
+    fn held_of(&self, meter: Meter) -> i64 {
+        let open = self.held.iter().filter(|held| !self.billed.contains_key(&held.turn.uuid()));
+        open.map(|held| match meter {
+            Meter::Requests => 1,
+            Meter::InputTokens => held.input,
+            Meter::OutputTokens => held.output,
+            Meter::EmbeddingTokens | Meter::Pages => 0,
+        })
+        .sum()
+    }
+}
+
+/// Lets others go first so many times.
+async fn some(moments: usize) {
+    for _ in 0..moments {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_books_are_right_whatever_happens() {
+    let office = Arc::new(Office::open().await);
+    let work = (0..TASKS).map(|seed| {
+        let office = Arc::clone(&office);
+        #[expect(clippy::disallowed_methods, reason = "a test's own tasks")]
+        tokio::spawn(async move {
+            let mut dice = StdRng::seed_from_u64(seed);
+            for _ in 0..STEPS {
+                office.step(&mut dice).await;
+            }
+        })
+    });
+    for outcome in futures_util::future::join_all(work).await {
+        outcome.expect("no task fails");
+    }
+    office.audit().await;
+    let (held, billed) = office.books(|books| (books.held.len(), books.billed.len()));
+    let (refused, given_up) = office.books(|books| (books.refused, books.given_up));
+    let everything = held > 30 && billed > 20 && refused > 5 && given_up > 10;
+    assert!(everything, "not much happened: {held} {billed} {refused} {given_up}");
+
+    // Whatever was forgotten is settled in the end, and then nothing is held any more.
+    for turn in office.books(|books| books.held.clone()) {
+        let mut tx = office.db.tenant(office.tenant).await.unwrap();
+        let bill = office.bill(turn.user, Some(turn.turn), None, Vec::new());
+        metering::settle_turn(&mut tx, turn.turn, &bill).await.unwrap();
+        tx.commit().await.unwrap();
+        office.books(|books| {
+            books.billed.entry(turn.turn.uuid()).or_default();
+        });
+    }
+    office.audit().await;
+    assert_eq!(office.database.number("SELECT sum(reserved)::bigint AS n FROM quotas").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reservation_needs_its_turn() {
+    let office = Office::open().await;
+    let ctx = Ctx { tenant: office.tenant, user: office.people[0], role: Role::Member };
+    let ask = Ask { input: 10, output: 10, least_output: 1 };
+    let mut tx = office.db.tenant(office.tenant).await.unwrap();
+    metering::reserve(&mut tx, ctx, TurnId::new(), ask).await.unwrap();
+    assert!(tx.commit().await.is_err(), "nobody could ever settle it");
+    office.audit().await;
+    let mut tx = office.db.tenant(office.tenant).await.unwrap();
+    diesel::sql_query("SELECT 1")
+        .execute(&mut *tx)
+        .await
+        .expect("the connection is as good as new");
+}
