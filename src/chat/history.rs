@@ -13,16 +13,20 @@ const BUDGET: u32 = 3_000;
 pub(super) fn fitting(messages: &[Message]) -> Vec<ChatMessage> {
     let mut picked: Vec<ChatMessage> = Vec::new();
     let mut left = BUDGET;
+    let mut unanswered = false;
     for message in messages.iter().rev() {
+        let question = message.role == "user";
+        if message.content.is_empty() || (question && unanswered) {
+            unanswered = !question;
+            continue;
+        }
         let cost = tokens::count(&message.content) + 4;
         if cost > left {
             break;
         }
         left -= cost;
-        let role = if message.role == "user" { Role::User } else { Role::Assistant };
-        if !message.content.is_empty() {
-            picked.push(ChatMessage { role, content: message.content.clone() });
-        }
+        let role = if question { Role::User } else { Role::Assistant };
+        picked.push(ChatMessage { role, content: message.content.clone() });
     }
     picked.reverse();
     let first = picked.iter().position(|message| message.role == Role::User);
