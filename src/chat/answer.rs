@@ -171,8 +171,12 @@ pub(super) fn citations(passages: &[Passage]) -> impl Iterator<Item = CitationDa
 async fn relay(mut stream: ChatStream, log: &TurnLog, answer: &mut Answer) -> Result<(), LlmError> {
     while let Some(event) = stream.next().await {
         match event? {
-            ChatEvent::Text(text) if text.is_empty() => {}
             ChatEvent::Text(text) => {
+                // PostgreSQL's text cannot hold NUL, and what is stored is what was streamed.
+                let text = text.replace('\0', "");
+                if text.is_empty() {
+                    continue;
+                }
                 if answer.first_token.is_none() {
                     let waited = answer.started.elapsed();
                     metrics::histogram!("docent_turn_first_token_seconds").record(waited);

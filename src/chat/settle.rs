@@ -116,7 +116,7 @@ impl Settlement<'_> {
             turn_id: turn.id,
             role: "assistant",
             status: answer.end.state(),
-            content: &storable(&answer.text),
+            content: &answer.text,
         };
         message.insert(&mut tx).await?;
         citation_rows::insert(&mut tx, &self.citations(turn.id)).await?;
@@ -173,11 +173,6 @@ impl Settlement<'_> {
         let offset = i32::try_from(*offset).unwrap_or(i32::MAX);
         segments::insert(tx, self.order.ctx.tenant, self.order.turn, offset, &lines).await
     }
-}
-
-/// PostgreSQL's text cannot hold NUL.
-fn storable(text: &str) -> String {
-    text.replace('\0', "")
 }
 
 fn millis(ms: u128) -> i32 {
