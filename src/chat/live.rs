@@ -59,6 +59,13 @@ impl LiveTurns {
         }
     }
 
+    /// Forgets a turn that is settled: its log quotes a document that was deleted.
+    pub(super) fn forget(&self, id: TurnId) {
+        if self.turns.remove(&id).is_some_and(|(_, turn)| turn.ended_at.is_none()) {
+            metrics::gauge!("docent_turns_running").decrement(1.0);
+        }
+    }
+
     /// Stops a turn, whoever asked.
     pub(super) fn stop(&self, id: TurnId) {
         if let Some(turn) = self.turns.get(&id) {

@@ -95,7 +95,7 @@ async fn close(db: &Db, tenant: TenantId, id: TurnId) -> Result<bool, DbError> {
         code: "interrupted",
         message: "The server was interrupted while it answered. Ask again.".into(),
     };
-    save(&mut tx, &turn, &remains, &end).await?;
+    let keep_log = save(&mut tx, &turn, &remains, &end).await?;
     let items = remains.items(turn.prompt_tokens);
     let bill = Bill {
         tenant,
@@ -121,12 +121,21 @@ async fn close(db: &Db, tenant: TenantId, id: TurnId) -> Result<bool, DbError> {
         lines.push('\n');
     }
     let offset = i32::try_from(remains.next_offset).unwrap_or(i32::MAX);
-    segments::insert(&mut tx, tenant, id, offset, &lines).await?;
+    match keep_log {
+        true => segments::insert(&mut tx, tenant, id, offset, &lines).await?,
+        false => segments::delete(&mut tx, tenant, id).await?,
+    }
     tx.commit().await?;
     Ok(true)
 }
 
-async fn save(tx: &mut Conn, turn: &Turn, remains: &Remains, end: &End) -> diesel::QueryResult<()> {
+/// Returns whether the log may stay: not when a document that it quotes is gone.
+async fn save(
+    tx: &mut Conn,
+    turn: &Turn,
+    remains: &Remains,
+    end: &End,
+) -> diesel::QueryResult<bool> {
     let tenant = turn.tenant_id;
     let question = messages::question_of(tx, tenant, turn.id).await?;
     NewMessage {
@@ -156,7 +165,7 @@ async fn save(tx: &mut Conn, turn: &Turn, remains: &Remains, end: &End) -> diese
             score: data.score,
         })
         .collect();
-    citations::insert(tx, &rows).await?;
+    let keep_log = citations::insert(tx, &rows).await?;
     let elapsed = chrono::Utc::now().signed_duration_since(turn.created_at).num_milliseconds();
     let ending = Ending {
         state: end.state(),
@@ -165,5 +174,6 @@ async fn save(tx: &mut Conn, turn: &Turn, remains: &Remains, end: &End) -> diese
         latency_ms: i32::try_from(elapsed.max(0)).unwrap_or(i32::MAX),
     };
     turn.close(tx, ending).await?;
-    conversations::touch(tx, tenant, turn.conversation_id).await
+    conversations::touch(tx, tenant, turn.conversation_id).await?;
+    Ok(keep_log)
 }

@@ -100,9 +100,17 @@ pub(super) struct Settlement<'a> {
     pub(super) unwritten: (usize, Vec<Bytes>),
 }
 
+/// What a settlement leaves to do.
+pub(super) struct Settled {
+    /// The last parts of the log.
+    pub(super) last: Vec<Part>,
+    /// False when a document that the log quotes was deleted meanwhile.
+    pub(super) keep_log: bool,
+}
+
 impl Settlement<'_> {
-    /// Does it, once: `None` when somebody else closed the turn. Returns the last parts.
-    pub(super) async fn commit(&self, db: &Db) -> Result<Option<Vec<Part>>, DbError> {
+    /// Does it, once: `None` when somebody else closed the turn.
+    pub(super) async fn commit(&self, db: &Db) -> Result<Option<Settled>, DbError> {
         let (ctx, answer) = (self.order.ctx, self.answer);
         let mut tx = db.tenant(ctx.tenant).await?;
         let Some(turn) = Turn::lock_running(&mut tx, ctx.tenant, self.order.turn).await? else {
@@ -119,7 +127,7 @@ impl Settlement<'_> {
             content: &answer.text,
         };
         message.insert(&mut tx).await?;
-        citation_rows::insert(&mut tx, &self.citations(turn.id)).await?;
+        let keep_log = citation_rows::insert(&mut tx, &self.citations(turn.id)).await?;
         let ending = Ending {
             state: answer.end.state(),
             error_code: answer.end.code(),
@@ -130,9 +138,12 @@ impl Settlement<'_> {
         conversations::touch(&mut tx, ctx.tenant, self.order.conversation).await?;
         let cost = metering::settle_turn(&mut tx, turn.id, &self.bill()).await?;
         let last = last_parts(&answer.end, usage(self.items, cost));
-        self.write_log(&mut tx, &last).await?;
+        match keep_log {
+            true => self.write_log(&mut tx, &last).await?,
+            false => segments::delete(&mut tx, ctx.tenant, turn.id).await?,
+        }
         tx.commit().await?;
-        Ok(Some(last))
+        Ok(Some(Settled { last, keep_log }))
     }
 
     fn bill(&self) -> Bill {

@@ -8,7 +8,6 @@ use super::log::TurnLog;
 use super::open::{NotOpened, Order, open};
 use super::service::Core;
 use super::settle::{Settlement, items, last_parts, usage};
-use crate::store::Db;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -63,7 +62,7 @@ pub(super) async fn run(core: Arc<Core>, order: Order, ends: Ends, reply: Reply)
         embedding_model: core.retriever.embedding_model(),
         unwritten: (written, parts_from(&log, written)),
     };
-    settle(&core.db, &settlement, &log).await;
+    settle(&core, &settlement, &log).await;
     core.live.mark_ended(order.turn);
     metrics::counter!("docent_turns_total", "outcome" => answer.end.state()).increment(1);
     metrics::histogram!("docent_turn_seconds").record(answer.started.elapsed());
@@ -76,13 +75,18 @@ fn parts_from(log: &Arc<TurnLog>, offset: usize) -> Vec<Bytes> {
 }
 
 /// Settles, as often as it takes, and ends the log.
-async fn settle(db: &Db, settlement: &Settlement<'_>, log: &TurnLog) {
+async fn settle(core: &Core, settlement: &Settlement<'_>, log: &TurnLog) {
     let turn = settlement.order.turn;
     let mut tries = 0;
     loop {
         tries += 1;
-        match settlement.commit(db).await {
-            Ok(Some(last)) => return last.iter().for_each(|part| log.append(part)),
+        match settlement.commit(&core.db).await {
+            Ok(Some(settled)) => {
+                if !settled.keep_log {
+                    core.live.forget(turn); // before anybody can know that it ended
+                }
+                return settled.last.iter().for_each(|part| log.append(part));
+            }
             Ok(None) => {
                 // The sweeper took us for dead and closed the turn; what it wrote is what counts.
                 let message = "This answer was interrupted. Ask again.".into();

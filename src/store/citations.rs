@@ -21,9 +21,11 @@ pub struct Citation {
     pub score: f32,
 }
 
-/// Skips passages of documents that were deleted while the answer streamed.
-pub async fn insert(conn: &mut Conn, rows: &[Citation]) -> QueryResult<()> {
+/// Skips passages of documents that were deleted while the answer streamed; returns whether all
+/// documents were there.
+pub async fn insert(conn: &mut Conn, rows: &[Citation]) -> QueryResult<bool> {
     use super::schema::documents;
+    let mut all_there = true;
     for row in rows {
         // The lock keeps a deletion from slipping in between the look and the insert.
         let there: Option<DocumentId> = documents::table
@@ -33,6 +35,7 @@ pub async fn insert(conn: &mut Conn, rows: &[Citation]) -> QueryResult<()> {
             .first(conn)
             .await
             .optional()?;
+        all_there &= there.is_some();
         if there.is_some() {
             diesel::insert_into(citations::table)
                 .values(row)
@@ -41,7 +44,7 @@ pub async fn insert(conn: &mut Conn, rows: &[Citation]) -> QueryResult<()> {
                 .await?;
         }
     }
-    Ok(())
+    Ok(all_there)
 }
 
 /// Those of several turns, by turn and number.

@@ -56,6 +56,13 @@ pub async fn load(
         .await
 }
 
+/// Deletes the log of a turn: the document it quotes went while the answer streamed.
+pub async fn delete(conn: &mut Conn, tenant: TenantId, turn: TurnId) -> QueryResult<()> {
+    let of_turn = turn_segments::tenant_id.eq(tenant).and(turn_segments::turn_id.eq(turn));
+    diesel::delete(turn_segments::table.filter(of_turn)).execute(conn).await?;
+    Ok(())
+}
+
 /// Deletes the logs that quote a document: they go when it goes. Answers stay.
 pub async fn delete_quoting(
     conn: &mut Conn,
