@@ -5,6 +5,7 @@ use diesel::sql_types::{BigInt, Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use docent::dev::{self, Cluster};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell};
 
 const TEMPLATE: &str = "docent_template";
@@ -13,6 +14,12 @@ static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
 /// `CREATE DATABASE … TEMPLATE` wants nobody else to use the template.
 static CLONING: Mutex<()> = Mutex::const_new(());
 static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+#[derive(QueryableByName)]
+struct TextRow {
+    #[diesel(sql_type = Text)]
+    t: String,
+}
 
 /// A database of its own.
 #[derive(Clone, Debug)]
@@ -63,13 +70,34 @@ impl Database {
 
     /// The column `t` of all rows.
     pub async fn texts(&self, sql: &str) -> Vec<String> {
-        #[derive(QueryableByName)]
-        struct Row {
-            #[diesel(sql_type = Text)]
-            t: String,
-        }
         let mut conn = self.connect().await;
-        let rows: Vec<Row> = diesel::sql_query(sql).load(&mut conn).await.expect(sql);
+        let rows: Vec<TextRow> = diesel::sql_query(sql).load(&mut conn).await.expect(sql);
+        rows.into_iter().map(|row| row.t).collect()
+    }
+
+    /// Waits until `sql` counts something. It looks again and again because PostgreSQL has nobody to
+    /// tell; how long that takes decides nothing.
+    pub async fn until(&self, sql: &str) {
+        let mut look = tokio::time::interval(Duration::from_millis(10));
+        for _ in 0..6_000 {
+            look.tick().await;
+            if self.number(sql).await > 0 {
+                return;
+            }
+        }
+        panic!("this never came true: {sql}");
+    }
+
+    /// Like [`Database::texts`], as the program asks: in the role of a tenant's work, for `tenant`.
+    pub async fn texts_as_app(&self, tenant: Option<&str>, sql: &str) -> Vec<String> {
+        let mut conn = self.connect().await;
+        let tenant = tenant.unwrap_or_default();
+        conn.batch_execute(&format!(
+            "BEGIN; SET LOCAL ROLE docent_app; SELECT set_config('docent.tenant_id', '{tenant}', true)"
+        ))
+        .await
+        .unwrap();
+        let rows: Vec<TextRow> = diesel::sql_query(sql).load(&mut conn).await.expect(sql);
         rows.into_iter().map(|row| row.t).collect()
     }
 

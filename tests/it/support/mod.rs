@@ -1,6 +1,7 @@
 //! Helpers that read like a user: `world.user("anna@acme.test").await.ask("…").await`.
 
 mod database;
+mod gate;
 mod node;
 mod provider;
 mod socket;
@@ -9,6 +10,7 @@ mod user;
 mod world;
 
 pub use database::Database;
+pub use gate::Gate;
 pub use node::Node;
 pub use provider::{Provider, Script, Step};
 pub use socket::Socket;

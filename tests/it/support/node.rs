@@ -17,6 +17,11 @@ pub struct Node {
 impl Node {
     /// Starts one on a migrated database and returns when it listens.
     pub async fn start(database: &Database, provider: &Provider) -> Self {
+        Self::with(database, provider, &[]).await
+    }
+
+    /// Starts one that has these settings, too.
+    pub async fn with(database: &Database, provider: &Provider, env: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_docent"))
             .args(["serve", "--host", "127.0.0.1", "--port", "0"])
             .env_clear()
@@ -27,6 +32,7 @@ impl Node {
             .env("EMBEDDING_MODEL", "hashed-ngram-384")
             .env("DATABASE_CONNECTIONS", "8")
             .env("DRAIN_TIMEOUT", "5")
+            .envs(env.iter().copied())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()

@@ -65,6 +65,7 @@ impl User {
     /// Uploads; returns the status and the file.
     pub async fn upload(&self, name: &str, bytes: &[u8]) -> (u16, Value) {
         let mark = "docent-test-boundary";
+        let name = name.replace('\\', "\\\\").replace('"', "\\\""); // as curl writes it
         let head = format!(
             "--{mark}\r\ncontent-disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
              content-type: application/octet-stream\r\n\r\n"
@@ -110,17 +111,54 @@ impl User {
         stream.answer().await
     }
 
+    /// Goes on in a conversation and reads the whole answer.
+    pub async fn ask_in(&self, conversation: &str, text: &str) -> Answer {
+        let stream = self.stream(json!({"conversation_id": conversation, "text": text})).await;
+        assert_eq!(stream.status, 200);
+        stream.answer().await
+    }
+
+    /// Asks over SSE with an `Idempotency-Key`.
+    pub async fn stream_once(&self, key: &str, body: Value) -> Stream {
+        let request = self.request(Method::POST, "/v1/chat/stream").header("idempotency-key", key);
+        Stream::new(request.body(body.to_string()).send().await.unwrap())
+    }
+
+    /// Asks what must be refused; returns the status and the problem.
+    pub async fn refused(&self, body: Value) -> (u16, Value) {
+        let (status, problem) = self.post("/v1/chat/stream", body).await;
+        assert_eq!(problem["status"], status, "{problem}");
+        (status, problem)
+    }
+
+    /// Stops a turn; returns the status.
+    pub async fn stop(&self, turn: &str) -> u16 {
+        self.post(&format!("/v1/turns/{turn}/stop"), json!({})).await.0
+    }
+
+    /// The messages of a conversation, oldest first.
+    pub async fn messages(&self, conversation: &str) -> Vec<Value> {
+        let (status, list) = self.get(&format!("/v1/conversations/{conversation}/messages")).await;
+        assert_eq!(status, 200, "{list}");
+        list["data"].as_array().unwrap().clone()
+    }
+
     /// Joins a turn after an offset (`-1`: from the start).
     pub async fn attach(&self, turn: &str, after: i64) -> Stream {
         let path = format!("/v1/turns/{turn}/stream?after={after}");
         Stream::new(self.request(Method::GET, &path).send().await.unwrap())
     }
 
-    /// Opens a WebSocket with a ticket.
-    pub async fn socket(&self) -> Socket {
+    /// The subprotocols to offer with a new ticket.
+    pub async fn offer(&self) -> String {
         let (status, ticket) = self.post("/v1/ws-tickets", json!({})).await;
         assert_eq!(status, 200, "{ticket}");
-        let offer = format!("docent.v1, ticket.{}", ticket["ticket"].as_str().unwrap());
+        format!("docent.v1, ticket.{}", ticket["ticket"].as_str().unwrap())
+    }
+
+    /// Opens a WebSocket with a ticket.
+    pub async fn socket(&self) -> Socket {
+        let offer = self.offer().await;
         let mut socket = Socket::open(&self.base, Some(&offer), &[]).await.expect("101");
         assert_eq!(socket.next().await["type"], "ready");
         socket
