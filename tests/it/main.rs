@@ -3,16 +3,28 @@
 
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
+mod hostile_pdf;
 mod support;
 
 mod architecture;
 mod chat;
 mod cli;
+mod conversations;
+mod documents;
 mod extract;
+mod faults;
 mod gate;
 mod hostile_pdf;
+mod idempotency;
 mod isolation;
 mod limits;
 mod login;
 mod metering_properties;
+mod prompt;
+mod recovery;
+mod resume;
+mod retrieval;
 mod sessions;
+mod shutdown;
+mod uploads;
+mod websocket;

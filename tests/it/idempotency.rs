@@ -1,0 +1,102 @@
+//! Asking again with the same `Idempotency-Key`: one turn, one bill, and the same answer.
+
+use crate::support::{Script, World, WorldOptions};
+use futures_util::future::join_all;
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_attaches_while_it_runs_and_replays_afterwards() {
+    let world = World::start().await;
+    let anna = world.user("anna@acme.test").await;
+    let question = json!({"text": "Count."});
+    world.provider.next(Script::held(6, 3));
+    let mut first = anna.stream_once("a key", question.clone()).await;
+    let mut all = first.until_text("w2").await;
+    // The draft says that the value is a quoted string; many clients send it bare.
+    let mut repeat = anna.stream_once("\"a key\"", question.clone()).await;
+    assert_eq!((repeat.status, repeat.turn()), (200, first.turn()));
+    assert_eq!(repeat.conversation(), first.conversation());
+    world.provider.release();
+    all.extend(first.rest().await);
+    assert_eq!(repeat.rest().await, all);
+    assert_eq!(anna.stream_once("a key", question.clone()).await.rest().await, all);
+    let (database, provider) = (world.database.clone(), world.provider.clone());
+    world.stop().await;
+    let world = World::on(database, provider, WorldOptions::default()).await;
+    let anna = world.back(&anna);
+    assert_eq!(anna.stream_once("a key", question).await.rest().await, all, "after a restart");
+    assert_eq!(world.provider.calls(), 1);
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_belongs_to_one_request_of_one_user() {
+    let world = World::start().await;
+    let anna = world.user("anna@acme.test").await;
+    let first = anna.stream_once("k", json!({"text": "One."})).await.answer().await;
+    for other in [
+        json!({"text": "Two."}),
+        json!({"text": "One.", "assistant": "default"}),
+        json!({"text": "One.", "conversation_id": first.conversation}),
+    ] {
+        let refused = anna.stream_once("k", other.clone()).await;
+        assert_eq!(refused.status, 422, "{other}");
+    }
+    let bens = world.user("ben@acme.test").await.stream_once("k", json!({"text": "Two."})).await;
+    assert_eq!(bens.status, 200, "another user's key is another key");
+    assert_ne!(bens.answer().await.turn, first.turn);
+    let mut socket = anna.socket().await;
+    let again = json!({"type": "send", "text": "One.", "idempotency_key": "k"});
+    socket.send(again).await;
+    assert_eq!(socket.next().await["turn_id"], first.turn, "on every transport");
+    assert_eq!(socket.turn().await.len(), first.parts().len());
+    assert_eq!(world.provider.calls(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_has_a_length_on_every_transport() {
+    let world = World::start().await;
+    let anna = world.user("anna@acme.test").await;
+    let mut socket = anna.socket().await;
+    let question = json!({"text": "One."});
+    for key in ["", "\"\"", &"k".repeat(201)] {
+        assert_eq!(anna.stream_once(key, question.clone()).await.status, 400, "{key:?}");
+    }
+    for key in ["", "a\u{0}b", &"k".repeat(201)] {
+        let frame =
+            json!({"type": "send", "request_id": "r", "text": "One.", "idempotency_key": key});
+        socket.send(frame).await;
+        let error = socket.next().await;
+        assert_eq!((&error["type"], &error["request_id"]), (&json!("error"), &json!("r")));
+        assert_eq!(error["problem"]["code"], "invalid_request", "{key:?}");
+    }
+    assert_eq!(world.provider.calls(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_repeats_at_once_are_one_turn_and_one_bill() {
+    let world = World::start().await;
+    let anna = world.user("anna@acme.test").await;
+    let asking = (0..20).map(|_| async {
+        let stream = anna.stream_once("impatient", json!({"text": "Well?"})).await;
+        assert_eq!(stream.status, 200);
+        stream.answer().await
+    });
+    let answers = join_all(asking).await;
+    for answer in &answers {
+        assert_eq!(answer.events, answers[0].events);
+        assert_eq!(answer.conversation, answers[0].conversation);
+    }
+    assert_eq!(world.provider.calls(), 1);
+    for (what, sql) in [
+        ("turns", "SELECT count(*) AS n FROM turns"),
+        ("conversations", "SELECT count(*) AS n FROM conversations"),
+        (
+            "requests",
+            "SELECT sum(quantity)::bigint AS n FROM usage_ledger WHERE meter = 'requests'",
+        ),
+    ] {
+        assert_eq!(world.database.number(sql).await, 1, "{what}");
+    }
+    world.database.check_books().await;
+}

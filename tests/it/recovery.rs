@@ -1,0 +1,177 @@
+//! `kill -9` in the middle of an answer, and what another node makes of it.
+
+use crate::support::{
+    Database, Gate, Node, Provider, Script, Step, Stream, User, World, WorldOptions,
+};
+use serde_json::{Value, json};
+
+/// A person with a session, and the database and provider of a world that has ended: nobody but
+/// the nodes of the test works there.
+pub async fn left_behind() -> (Database, Provider, User) {
+    let world = World::start().await;
+    let anna = world.user("anna@acme.test").await;
+    anna.has_document("a.md", b"# Counting\n\nOne counts from zero, and aloud.").await;
+    let (database, provider) = (world.database.clone(), world.provider.clone());
+    world.stop().await;
+    (database, provider, anna)
+}
+
+/// Says that nobody holds anything: the node that did is dead, and the lease would tell so in 15 s.
+async fn expire_leases(database: &Database) {
+    database
+        .run(
+            "UPDATE turns SET lease_until = '-infinity' WHERE state = 'running';
+             UPDATE jobs SET lease_until = '-infinity' WHERE state = 'running'",
+        )
+        .await;
+}
+
+async fn until_journaled(database: &Database, stream: &Stream, text: &str) {
+    let turn = stream.turn();
+    let sql = format!(
+        "SELECT count(*) AS n FROM turn_segments WHERE turn_id = '{turn}' AND parts LIKE '%{text}%'"
+    );
+    database.until(&sql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_cut_by_kill_9_is_closed_saved_and_billed() {
+    let (database, provider, anna) = left_behind().await;
+    let node = Node::start(&database, &provider).await;
+    provider.next(Script::held(40, 20));
+    let mut stream = node.user(&anna).stream(json!({"text": "How does one count?"})).await;
+    let (turn, conversation) = (stream.turn(), stream.conversation());
+    let seen = stream.until_text("w19").await;
+    until_journaled(&database, &stream, "w19").await;
+    node.kill().await;
+    expire_leases(&database).await;
+    let world = World::on(database, provider, WorldOptions::default()).await;
+    let anna = world.back(&anna);
+    let answer = anna.attach(&turn, -1).await.answer().await;
+    assert_eq!(answer.events[..seen.len()], seen, "what was seen stays");
+    let kinds: Vec<Value> =
+        answer.parts()[seen.len()..].iter().map(|part| part["type"].clone()).collect();
+    assert_eq!(kinds, ["text-end", "data-usage", "error"]);
+    let said: String = (0..20).map(|n| format!("w{n} ")).collect();
+    assert_eq!(answer.text(), said);
+    let usage = answer.usage();
+    assert_eq!(usage["provenance"], "estimated");
+    let output = usage["output_tokens"].as_i64().unwrap();
+    assert!((20..=60).contains(&output), "about what was said: {output}");
+    assert!(usage["input_tokens"].as_i64().unwrap() > 50, "the prompt, as it was sent: {usage}");
+    let messages = anna.messages(&conversation).await;
+    assert_eq!(messages.len(), 2);
+    assert_eq!((&messages[1]["status"], &messages[1]["text"]), (&json!("failed"), &json!(said)));
+    assert_eq!(messages[1]["citations"], json!(answer.citations()));
+    assert_eq!(messages[1]["usage"], usage);
+    assert_eq!(messages[1]["id"], answer.of("start")[0]["messageId"]);
+    world.database.check_books().await;
+    assert_eq!(anna.ask_in(&conversation, "And aloud?").await.end(), "finish");
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_had_not_begun_costs_nothing() {
+    let (database, provider, anna) = left_behind().await;
+    let node = Node::start(&database, &provider).await;
+    provider.next(Script::steps(vec![Step::Wait]));
+    let stream = node.user(&anna).stream(json!({"text": "How does one count?"})).await;
+    let turn = stream.turn();
+    provider.until_waiting(1).await;
+    node.kill().await;
+    expire_leases(&database).await;
+    let world = World::on(database, provider, WorldOptions::default()).await;
+    let anna = world.back(&anna);
+    let answer = anna.attach(&turn, -1).await.answer().await;
+    assert_eq!((answer.end().as_str(), answer.text().as_str()), ("error", ""));
+    assert_eq!(answer.usage(), Value::Null);
+    let billed = format!("SELECT count(*) AS n FROM usage_ledger WHERE turn_id = '{turn}'");
+    assert_eq!(world.database.number(&billed).await, 0);
+    let reserved = "SELECT coalesce(sum(reserved), 0)::bigint AS n FROM quotas";
+    assert_eq!(world.database.number(reserved).await, 0);
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_on_another_node_is_told_the_end() {
+    let (database, provider, anna) = left_behind().await;
+    let world = World::on(database.clone(), provider.clone(), WorldOptions::default()).await;
+    let node = Node::start(&database, &provider).await;
+    provider.next(Script::held(40, 20));
+    let mut stream = node.user(&anna).stream(json!({"text": "Count."})).await;
+    stream.until_text("w19").await;
+    let mut elsewhere = world.back(&anna).attach(&stream.turn(), -1).await;
+    elsewhere.until_text("w19").await;
+    node.kill().await;
+    expire_leases(&database).await;
+    let rest = elsewhere.rest().await;
+    let kinds: Vec<Value> = rest.iter().map(|event| event.part()["type"].clone()).collect();
+    assert_eq!(kinds, [json!("text-end"), json!("data-usage"), json!("error"), Value::Null]);
+    database.check_books().await;
+}
+
+/// The places of an ingestion to be killed at: each stage's beginning, and its writing halfway.
+const PLACES: [(&str, &str); 8] = [
+    ("BEFORE UPDATE ON documents", "NEW.stage = 'extracting'"),
+    ("BEFORE UPDATE ON documents", "NEW.stage = 'chunking'"),
+    ("BEFORE UPDATE ON documents", "NEW.stage = 'embedding' AND NEW.progress > 0.4"),
+    ("BEFORE UPDATE ON documents", "NEW.stage = 'indexing'"),
+    ("BEFORE INSERT ON document_pages", "true"),
+    ("AFTER INSERT ON chunks", "NEW.seq = 40"),
+    ("AFTER INSERT ON embeddings", "true"),
+    ("AFTER INSERT ON usage_ledger", "NEW.document_id IS NOT NULL"),
+];
+
+/// A text of about ninety chunks, no two documents the same.
+fn long_text(n: usize) -> String {
+    let line = |i: usize| {
+        let (a, b) = (i * 7919 + n, i * 104_729 + n);
+        format!(
+            "Rule {i} of handbook {n}: locker {a} opens with key {b}, and with no other key.\n\n"
+        )
+    };
+    (0..1000).map(line).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ingestion_survives_kill_9_wherever_it_is() {
+    let (database, provider, anna) = left_behind().await;
+    let mut ids = Vec::new();
+    for (n, (event, condition)) in PLACES.iter().enumerate() {
+        let node = Node::start(&database, &provider).await;
+        let gate = Gate::at(&database, event, condition).await;
+        let text = long_text(n);
+        let (status, file) = node.user(&anna).upload(&format!("{n}.txt"), text.as_bytes()).await;
+        assert_eq!(status, 202, "{file}");
+        gate.until_reached().await;
+        node.kill().await;
+        gate.open().await;
+        ids.push(file["id"].as_str().unwrap().to_owned());
+    }
+    expire_leases(&database).await;
+    let world = World::on(database, provider, WorldOptions::default()).await;
+    let anna = world.back(&anna);
+    let clean = world.user("zoe@clean.test").await;
+    for (n, id) in ids.iter().enumerate() {
+        let file = anna.ingested(id).await;
+        assert_eq!(file["status"], "ready", "killed at {:?}: {file}", PLACES[n]);
+        let twin = clean.has_document(&format!("{n}.txt"), long_text(n).as_bytes()).await;
+        assert_eq!((&file["pages"], &file["chunks"]), (&twin["pages"], &twin["chunks"]));
+        assert!(file["chunks"].as_i64().unwrap() > 65, "more than one batch is embedded: {file}");
+        let twin = twin["id"].as_str().unwrap();
+        for what in [
+            "SELECT seq || ' ' || page || ' ' || tokens || ' ' || content AS t FROM chunks",
+            "SELECT page || ' ' || content AS t FROM document_pages",
+            "SELECT embedding::text AS t FROM embeddings",
+            "SELECT meter || ' ' || quantity || ' ' || provenance AS t FROM usage_ledger",
+        ] {
+            let rows = async |id: &str| {
+                world.database.texts(&format!("{what} WHERE document_id = '{id}' ORDER BY 1")).await
+            };
+            let rows_of_twin = rows(twin).await;
+            assert!(!rows_of_twin.is_empty());
+            assert!(rows(id).await == rows_of_twin, "killed at {:?}: {what}", PLACES[n]);
+        }
+    }
+    world.database.check_books().await;
+}
