@@ -3,7 +3,6 @@
 
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 
-mod hostile_pdf;
 mod support;
 
 mod architecture;

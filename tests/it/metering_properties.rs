@@ -245,7 +245,7 @@ impl Office {
         items: Vec<Item>,
     ) -> Bill {
         let model = Some("gpt-4o-mini".to_owned());
-        Bill { tenant: self.tenant, user, turn, document, model, items }
+        Bill { tenant: self.tenant, user, turn, document, model, embedding_model: None, items }
     }
 
     async fn nothing_is_over_its_limit(&self) {

@@ -31,7 +31,7 @@ impl Default for Limits {
             input_bytes: 25 * 1024 * 1024,
             pages: 500,
             text_bytes: 5 * 1024 * 1024,
-            address_space_bytes: 512 * 1024 * 1024,
+            address_space_bytes: 768 * 1024 * 1024,
             stack_bytes: 64 * 1024 * 1024,
             cpu_seconds: 20,
             wall: Duration::from_secs(60),
