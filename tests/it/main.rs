@@ -13,4 +13,5 @@ mod isolation;
 mod limits;
 mod login;
 mod metering_properties;
+mod secrets;
 mod sessions;
