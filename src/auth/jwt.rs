@@ -112,7 +112,7 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 
     fn tokens(secret: &str) -> AccessTokens {
-        AccessTokens::new(&Keys::derive(&Secret::new(secret.into()))).unwrap()
+        AccessTokens::new(&Keys::derive(&Secret::new(secret))).unwrap()
     }
 
     fn ctx() -> Ctx {
