@@ -23,6 +23,7 @@ mod prompt;
 mod recovery;
 mod resume;
 mod retrieval;
+mod secrets;
 mod sessions;
 mod shutdown;
 mod uploads;
