@@ -1,7 +1,7 @@
 //! Reading and deleting documents. All of a tenant's users see all of its documents.
 
 use crate::store::documents::Document;
-use crate::store::{Db, DbError, blobs, pages, segments};
+use crate::store::{Db, DbError, blobs, jobs, pages, segments};
 use crate::types::{Ctx, DocumentId};
 
 /// One page's text.
@@ -86,6 +86,7 @@ impl Catalogue {
         if document.user_id != ctx.user && !ctx.role.manages_documents() {
             return Ok(Some(false));
         }
+        jobs::lock_of_document(&mut tx, ctx.tenant, id).await?; // an ingestion that writes is waited for
         segments::delete_quoting(&mut tx, ctx.tenant, id).await?;
         Document::delete(&mut tx, ctx.tenant, id).await?;
         tx.commit().await?;

@@ -83,6 +83,24 @@ pub async fn lock_owned(conn: &mut Conn, job: &ClaimedJob, owner: NodeId) -> Que
     Ok(held.is_some())
 }
 
+/// Locks a document's jobs. Whoever locks a document as well does this first: an ingestion does, and
+/// in another order the two would wait for each other.
+pub async fn lock_of_document(
+    conn: &mut Conn,
+    tenant: TenantId,
+    document: DocumentId,
+) -> QueryResult<()> {
+    let ids: Vec<JobId> = jobs::table
+        .filter(jobs::tenant_id.eq(tenant).and(jobs::document_id.eq(document)))
+        .select(jobs::id)
+        .order(jobs::id)
+        .for_update()
+        .load(conn)
+        .await?;
+    drop(ids); // the locks are what was wanted
+    Ok(())
+}
+
 /// Extends the lease; false when the job is no longer `owner`'s.
 pub async fn heartbeat(
     conn: &mut Conn,
