@@ -1,7 +1,7 @@
 //! A document's life: read, cited, deleted, and nobody else's.
 
 use crate::hostile_pdf::simple_pdf;
-use crate::support::{Event, Stream, User, World};
+use crate::support::{Event, Gate, Script, Stream, User, World};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -161,7 +161,7 @@ async fn a_document_can_go_while_an_answer_quotes_it() {
     let world = World::start().await;
     let anna = world.user("anna@acme.test").await;
     let file = anna.has_document("a.md", b"The vault code is swordfish.").await;
-    world.provider.next(crate::support::Script::held(4, 2));
+    world.provider.next(Script::held(4, 2));
     let mut stream = anna.stream(json!({"text": "What is the vault code?"})).await;
     let (turn, conversation) = (stream.turn(), stream.conversation());
     stream.until_text("w1").await;
@@ -186,26 +186,26 @@ async fn a_document_can_go_while_an_answer_quotes_it() {
 async fn a_document_can_go_while_it_is_read() {
     let world = World::start().await;
     let anna = world.user("anna@acme.test").await;
-    let gate = crate::support::Gate::at(&world.database, "BEFORE INSERT ON document_pages", "true");
-    let gate = gate.await;
+    let gate = Gate::at(&world.database, "BEFORE INSERT ON document_pages", "true").await;
     let (_, file) = anna.upload("a.md", b"The vault code is swordfish.").await;
     gate.until_reached().await;
     let path = path_of(&file);
-    let (deleted, ()) = tokio::join!(anna.delete(&path), gate.open());
+    let (deleted, ()) = tokio::join!(anna.delete(&path), async {
+        // Both stand in line now, the ingestion at the gate and the deletion behind it.
+        let waiting = "SELECT count(*) - 1 AS n FROM pg_stat_activity
+                       WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        world.database.until(waiting).await;
+        gate.open().await;
+    });
     assert_eq!(deleted.0, 204);
     assert_eq!(anna.get(&path).await.0, 404);
     anna.has_document("b.md", b"The next one is read as ever.").await;
-    for table in ["document_pages", "chunks", "embeddings", "jobs"] {
-        let sql = format!(
-            "SELECT count(*) AS n FROM {table} WHERE document_id = '{}'",
-            file["id"].as_str().unwrap()
-        );
-        let left = if table == "embeddings" {
-            sql.replace("embeddings", "embeddings_shared")
-        } else {
-            sql
-        };
-        assert_eq!(world.database.number(&left).await, 0, "{table}");
+    let id = file["id"].as_str().unwrap();
+    for table in ["document_pages", "chunks", "embeddings", "jobs", "usage_ledger"] {
+        let sql = format!("SELECT count(*) AS n FROM {table} WHERE document_id = '{id}'");
+        let left = world.database.number(&sql).await;
+        let expected = if table == "usage_ledger" { 2 } else { 0 };
+        assert_eq!(left, expected, "{table}");
     }
     world.database.check_books().await;
 }
