@@ -43,6 +43,12 @@ export class AnswerView {
     }
   }
 
+  /** Shows an answer that need not continue what was shown. */
+  replace(turn) {
+    this.markdown.reset();
+    this.update(turn);
+  }
+
   /** A small line while the connection is away; null takes it off. */
   waiting(sentence) {
     this.notice.hidden = !sentence;

@@ -60,6 +60,17 @@ test("a gap asks for the missing parts once, then takes what there is", () => {
   assert.equal(applyPart(turn, 8, PARTS[8]), Applied.Changed);
 });
 
+test("a log that lost its last parts ends the turn at an offset that was seen", () => {
+  for (const [part, status] of [[{ type: "error", errorText: "Interrupted." }, "failed"], [{ type: "finish" }, "complete"], [{ type: "abort" }, "stopped"]]) {
+    const turn = newTurn("t");
+    apply(turn, [0, 1, 2, 3, 4, 5, 6]);
+    assert.equal(applyPart(turn, 6, part), Applied.Rewound);
+    assert.deepEqual([turn.status, turn.last, turn.text], [status, 6, "Hello world [1]."]);
+    assert.equal(turn.errorText, part.errorText ?? null);
+    assert.equal(applyPart(turn, 6, part), Applied.Seen, "once");
+  }
+});
+
 test("nothing is applied after the end, and nonsense is ignored", () => {
   const turn = newTurn("t");
   assert.equal(applyPart(turn, 0, { type: "abort" }), Applied.Ended);
