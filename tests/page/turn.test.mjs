@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { locate } from "../../static/js/highlight.js";
+import { locate, unwrap } from "../../static/js/highlight.js";
 import { SseDecoder } from "../../static/js/sse.js";
 import { Applied, applyPart, newTurn, splitCitations, turnOfMessage } from "../../static/js/turn.js";
 
@@ -115,4 +115,10 @@ test("a quote is found whatever the white space", () => {
   assert.equal(cut(`Intro. ${"Everyone has 28 days of leave per year. Other"} but this differs`), "Intro.\n\nEveryone has 28 days\n of  leave per year. Ot");
   assert.equal(cut("not there"), null);
   assert.equal(cut(" … "), null);
+});
+
+test("lines broken at the edge of the paper are joined, lists and tables are not", () => {
+  const wrapped = "A day ticket costs 14 euros, a reduced one 8 euros. Children\nunder twelve do not pay.";
+  assert.equal(unwrap(wrapped), wrapped.replace("\n", " "));
+  for (const kept of ["short\nline", "a long line that is the heading of what follows\nNext", "a long line that is followed by a list of things:\n- one", "a long line that is the end of its paragraph.\n\nnext"]) assert.equal(unwrap(kept), kept);
 });
