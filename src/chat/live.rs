@@ -73,6 +73,11 @@ impl LiveTurns {
         }
     }
 
+    /// True once a turn's clients have been told its end, though its task may not be over yet.
+    pub(super) fn told(&self, id: TurnId) -> bool {
+        self.turns.get(&id).is_some_and(|turn| turn.log.ended())
+    }
+
     /// Those that still run.
     pub(super) fn running(&self) -> Vec<TurnId> {
         self.turns.iter().filter(|turn| turn.ended_at.is_none()).map(|turn| *turn.key()).collect()

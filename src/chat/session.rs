@@ -70,7 +70,9 @@ impl Session {
 
     fn handle(&self, start: Start, running: &mut Option<Running>) {
         let Start { order, reply } = start;
-        if running.is_some() {
+        // A client that saw the end may ask again at once, before the task that told it is over.
+        let busy = running.as_ref().is_some_and(|running| !self.core.live.told(running.turn));
+        if busy {
             // The asker may have left; then nobody needs the answer.
             drop(reply.send(Err(NotOpened::Refused(Refused::TurnInProgress))));
             return;

@@ -3,7 +3,7 @@
 import { complain, confirmDialog, fill, h, iconButton } from "./dom.js";
 import { when } from "./format.js";
 
-/** Emits `open` (`detail`: id) and `deleted` (`detail`: id). */
+/** Emits `open`, `renamed` and `deleted` (`detail`: id). */
 export class Conversations extends EventTarget {
   constructor(api) {
     super();
@@ -83,6 +83,7 @@ export class Conversations extends EventTarget {
       if (keep && title && title !== one.title) {
         try {
           Object.assign(one, await this.api.send("PATCH", `/v1/conversations/${encodeURIComponent(one.id)}`, { title }));
+          this.#emit("renamed", one.id);
         } catch (problem) {
           complain(problem);
         }

@@ -1,12 +1,11 @@
 // The documents panel: uploads, their progress through ingestion, deletion.
 
 import { announce, complain, confirmDialog, fill, h, icon, toast } from "./dom.js";
-import { size, stageSentence } from "./format.js";
+import { size, stageSentence, uploadHint } from "./format.js";
 import { events } from "./sse.js";
 import { upload } from "./upload.js";
 
 const AT_ONCE = 2; // a browser opens six connections per host; uploads and progress streams must not take them all
-const HINT = "PDF, Markdown and plain text work best";
 
 /** Emits `changed` when a document became ready, failed or went. */
 export class Files extends EventTarget {
@@ -28,8 +27,7 @@ export class Files extends EventTarget {
   }
 
   hint() {
-    const types = this.limits?.accept ? this.limits.accept.map((one) => one.replace(/^\./, "")).join(", ") : HINT;
-    return `${types}${this.limits?.max_bytes ? `, up to ${size(this.limits.max_bytes)} each` : ""}.`;
+    return uploadHint(this.limits);
   }
 
   ready() {

@@ -33,7 +33,17 @@ export const shortDay = (value) => shortDate.format(new Date(value));
 export function size(bytes) {
   if (bytes < 1024) return `${bytes} B`;
   const kib = bytes / 1024;
-  return kib < 1024 ? `${kib.toFixed(kib < 10 ? 1 : 0)} KB` : `${(kib / 1024).toFixed(1)} MB`;
+  const [n, unit] = kib < 1024 ? [kib, "KB"] : [kib / 1024, "MB"];
+  return `${n < 10 ? Number(n.toFixed(1)) : Math.round(n)} ${unit}`;
+}
+
+const KINDS = { ".pdf": "PDF", ".md": "Markdown", ".markdown": "Markdown", ".txt": "plain text", ".html": "HTML", ".htm": "HTML" };
+
+/** What may be uploaded, as a sentence. */
+export function uploadHint(limits) {
+  const kinds = [...new Set((limits?.accept ?? [".pdf", ".md", ".txt"]).map((ending) => KINDS[ending] ?? ending))];
+  const listed = kinds.length > 1 ? `${kinds.slice(0, -1).join(", ")} or ${kinds[kinds.length - 1]}` : kinds[0];
+  return `${listed}${limits?.max_bytes ? `, up to ${size(limits.max_bytes)} each` : ""}.`;
 }
 
 /** Today as a time, otherwise as a date. */

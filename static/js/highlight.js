@@ -13,6 +13,11 @@ export function locate(text, snippet) {
   return null;
 }
 
+/** Joins lines that were only broken at the edge of the paper: a long one, and one that goes on in lower case. No position changes. */
+export function unwrap(text) {
+  return text.replace(/([^\n]{35})\n(?=\p{Ll})/gu, "$1 ");
+}
+
 /** The text without white space and soft hyphens, lower-cased, and where each letter was. */
 function squeeze(text) {
   let letters = "";

@@ -138,6 +138,7 @@ class Inline {
   openBracket() {
     const cited = this.match(CITATION);
     if (!cited) return this.pushBracket(false);
+    this.text = this.text.replace(/ $/, "\u202f"); // the number stays on the line of its word
     this.flush();
     for (const n of cited[1].split(/[,;]/)) this.items.push({ node: { t: "cite", n: Number(n) } });
     this.at += cited[0].length;

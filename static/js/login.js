@@ -40,7 +40,7 @@ export class Login {
       this.note ? h("p", { class: "note", role: "status" }, this.note) : null,
       dev ? devMark("This server runs in dev mode: the code is shown here instead of being sent.") : null,
       form);
-    (tenant.value ? (email.value ? send : email) : tenant).focus();
+    queueMicrotask(() => (tenant.value ? (email.value ? send : email) : tenant).focus()); // once it is in the page
   }
 
   #askCode(tenant, email, answer) {

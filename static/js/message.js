@@ -43,6 +43,12 @@ export class AnswerView {
     }
   }
 
+  /** Shows an answer that need not continue what was shown. */
+  replace(turn) {
+    this.markdown.reset();
+    this.update(turn);
+  }
+
   /** A small line while the connection is away; null takes it off. */
   waiting(sentence) {
     this.notice.hidden = !sentence;
@@ -79,8 +85,7 @@ export class AnswerView {
     const { cited, read } = splitCitations(this.turn);
     if (!this.turn.text || (!cited.length && !read.length)) return null;
     const chips = (list) => h("ul", { class: "chips", "aria-label": "Sources" }, list.map((citation) => h("li", null, this.#chip(citation))));
-    const whole = this.turn.status === "complete";
-    if (!read.length || (!cited.length && whole)) return chips(cited.length ? cited : read);
+    if (!read.length) return chips(cited);
     return [cited.length ? chips(cited) : null, h("details", { class: "also-read" }, h("summary", null, `${cited.length ? "Also read" : "Read"} (${read.length})`), chips(read))];
   }
 

@@ -71,6 +71,7 @@ export class Shell {
       this.#heading();
     });
     conversations.addEventListener("open", (event) => { this.#nav(false); chat.open(event.detail); });
+    conversations.addEventListener("renamed", () => this.#heading());
     conversations.addEventListener("deleted", (event) => { chat.forget(event.detail); });
     this.usage.addEventListener("level", (event) => chat.warn(event.detail.sentence, event.detail.level));
     this.files.addEventListener("changed", () => chat.refreshWelcome());

@@ -2,7 +2,7 @@
 
 import { announce, complain, fill, h, icon, iconButton, toast } from "./dom.js";
 import { pageLabel } from "./format.js";
-import { locate } from "./highlight.js";
+import { locate, unwrap } from "./highlight.js";
 
 // Only these open in a tab; a blob URL has this page's origin, so anything that could carry a script is downloaded.
 const OPENS_IN_TAB = new Map([["application/pdf", "application/pdf"], ["text/plain", "text/plain;charset=utf-8"], ["text/markdown", "text/plain;charset=utf-8"]]);
@@ -46,7 +46,7 @@ export class Sources {
       this.place.textContent = `Page ${page} of ${found.pages}`;
       this.back.disabled = page <= 1;
       this.forth.disabled = page >= found.pages;
-      this.#show(found.text, page);
+      this.#show(unwrap(found.text), page);
     } catch (problem) {
       if (asked !== this.asked) return;
       this.back.disabled = page <= 1;

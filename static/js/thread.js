@@ -72,12 +72,14 @@ export class Thread extends EventTarget {
     });
   }
 
-  ask(text) {
+  /** Asks. With the `key` of a question that was not answered, the server takes both for one. */
+  ask(text, key = randomId()) {
     this.lastQuestion = text;
+    if (this.id === null) this.title = text;
     const asked = userMessage(text);
     const view = this.#answer(text);
     this.el.append(asked, view.el);
-    this.job = { requestId: randomId(), text, asked, turn: null, view, stopWanted: false, tries: 0 };
+    this.job = { requestId: key, text, asked, turn: null, view, stopWanted: false, tries: 0 };
     if (!this.#sendQuestion()) {
       if (this.socket.wanted) view.waiting("Connecting…");
       else this.refused();
@@ -87,10 +89,10 @@ export class Thread extends EventTarget {
     this.#emit("drawn");
   }
 
-  /** The request id makes this safe to repeat when the answer to it was lost. */
+  /** The idempotency key makes this safe to repeat when the answer to it was lost. */
   #sendQuestion() {
     const { requestId, text } = this.job;
-    const frame = { type: "send", request_id: requestId, text };
+    const frame = { type: "send", request_id: requestId, idempotency_key: requestId, text };
     if (this.id) frame.conversation_id = this.id;
     else if (this.assistant) frame.assistant = this.assistant;
     return this.socket.send(frame);
@@ -157,11 +159,23 @@ export class Thread extends EventTarget {
       return;
     }
     job.view.update(job.turn);
-    if (applied !== Applied.Ended) return;
+    if (applied === Applied.Changed) return;
     this.job = null;
     announce({ complete: "Answer finished.", stopped: "Answer stopped.", failed: "The answer failed." }[job.turn.status]);
     this.#emit("changed");
     this.#emit("ended");
+    if (applied === Applied.Rewound || job.turn.status === "failed") this.#correct(job);
+  }
+
+  /** Shows what was stored: a server that crashed may have lost the last words that were sent. */
+  async #correct({ turn, view }) {
+    try {
+      const { data } = await this.api.get(`/v1/conversations/${encodeURIComponent(this.id)}/messages`);
+      const stored = data.find((one) => one.role === "assistant" && one.turn_id === turn.id);
+      if (stored) view.replace({ ...turnOfMessage(stored), errorText: turn.errorText });
+    } catch {
+      // What was seen stays: it is more than nothing.
+    }
   }
 
   /** The question was not taken, or the turn cannot be followed any more. */
@@ -207,7 +221,7 @@ export class Thread extends EventTarget {
       if (this.busy) return;
       box.remove();
       job.asked.remove();
-      this.ask(job.text);
+      this.ask(job.text, job.requestId);
     } });
     const box = h("div", { class: "notice failed refusal", role: "alert", "data-testid": "send-error", "data-code": problem.code }, icon("alert"), h("span", { dir: "auto" }, sentence), countdown, retry);
     if (problem.retryAfterMs) countDown(problem.retryAfterMs, retry, countdown);
@@ -232,8 +246,12 @@ function countDown(ms, button, label) {
   tick();
 }
 
-/** crypto.randomUUID exists only on secure origins; a LAN address over http is not one. */
+/** A UUID. crypto.randomUUID exists only on secure origins; a LAN address over http is not one. */
 function randomId() {
   if (crypto.randomUUID) return crypto.randomUUID();
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }

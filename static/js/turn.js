@@ -12,16 +12,19 @@ export const Applied = Object.freeze({
   Seen: "seen", // an old part, nothing happened
   Gap: "gap", // parts are missing before it: attach again after `turn.last`
   Ended: "ended", // the terminal part: no more will come
+  Rewound: "rewound", // the terminal part of a log that is shorter than what was seen: read the stored answer
 });
 
 /** Applies one part. Unknown types count as seen-and-kept, so a newer server does not break the page. */
 export function applyPart(turn, offset, part) {
-  if (!Number.isInteger(offset) || offset <= turn.last || turn.status !== "streaming") return Applied.Seen;
+  if (!Number.isInteger(offset) || turn.status !== "streaming") return Applied.Seen;
+  if (offset <= turn.last) return end(turn, part) ? Applied.Rewound : Applied.Seen;
   if (offset > turn.last + 1 && turn.askedAgainAt !== turn.last) {
     turn.askedAgainAt = turn.last; // ask once; if the replay has the same gap, take what there is
     return Applied.Gap;
   }
   turn.last = offset;
+  if (end(turn, part)) return Applied.Ended;
   switch (part?.type) {
     case "start":
       turn.messageId = part.messageId ?? null;
@@ -41,19 +44,19 @@ export function applyPart(turn, offset, part) {
     case "data-usage":
       turn.usage = part.data ?? null;
       return Applied.Changed;
-    case "finish":
-      turn.status = "complete";
-      return Applied.Ended;
-    case "abort":
-      turn.status = "stopped";
-      return Applied.Ended;
-    case "error":
-      turn.status = "failed";
-      turn.errorText = part.errorText || "The answer could not be finished.";
-      return Applied.Ended;
     default:
       return Applied.Changed;
   }
+}
+
+const ENDS = { finish: "complete", abort: "stopped", error: "failed" };
+
+/** Takes a terminal part; false for any other. */
+function end(turn, part) {
+  if (!Object.hasOwn(ENDS, part?.type)) return false;
+  turn.status = ENDS[part.type];
+  if (turn.status === "failed") turn.errorText = part.errorText || "The answer could not be finished.";
+  return true;
 }
 
 function addCitation(turn, citation) {

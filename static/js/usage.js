@@ -1,7 +1,7 @@
 // The gauge: how near the tightest limit is, and on a click all meters and the last days.
 
 import { fill, h, svg } from "./dom.js";
-import { day, meterName, money, number, shortDay } from "./format.js";
+import { day, METERS, meterName, money, number, short, shortDay } from "./format.js";
 
 /** The limit with the smallest share left, as `{meter, share}`, or null when nothing is limited. */
 export function tightest(meters) {
@@ -66,7 +66,7 @@ export class Usage extends EventTarget {
     this.button.dataset.level = state;
     this.bar.firstChild.style.inlineSize = `${Math.min(100, share * 100)}%`;
     const percent = `${Math.round(share * 100)} %`;
-    this.label.textContent = worst ? `${meterName(worst.meter.meter)} ${percent}` : "No limits";
+    this.label.textContent = !worst ? "No limits" : share < 0.01 ? "Usage under 1 %" : `${meterName(worst.meter.meter)} ${percent}`;
     this.button.title = worst ? `${number(worst.meter.used)} of ${number(worst.meter.limit)} used, renewed on ${day(worst.meter.resets_at)}` : "Usage";
     this.dispatchEvent(new CustomEvent("level", { detail: { level: state, sentence: worst ? warning(worst.meter, state, percent) : null } }));
   }
@@ -80,7 +80,8 @@ export class Usage extends EventTarget {
     fill(this.popover,
       h("h2", null, "Usage"),
       h("p", { class: "quiet" }, `Plan “${quota.plan}”, renewed on ${day(quota.period.end)}.`),
-      h("ul", { class: "meters" }, quota.data.map((meter) => meterRow(meter))),
+      meterGroup("You", quota.data.filter((meter) => meter.scope === "user")),
+      meterGroup("Your organisation", quota.data.filter((meter) => meter.scope !== "user")),
       usage ? [dailyBars(usage.daily ?? []), usage.cost_nano_usd != null ? h("p", { class: "quiet" }, `Cost in this period: ${money(usage.cost_nano_usd)}`) : null] : null);
   }
 }
@@ -93,15 +94,21 @@ function warning(meter, state, percent) {
   return state === "high" ? `${percent} of ${what} is used.` : null;
 }
 
+function meterGroup(name, meters) {
+  if (!meters.length) return null;
+  const order = Object.keys(METERS);
+  const sorted = meters.toSorted((a, b) => order.indexOf(a.meter) - order.indexOf(b.meter));
+  return [h("h3", null, name), h("ul", { class: "meters" }, sorted.map(meterRow))];
+}
+
 function meterRow(meter) {
   const { limit } = meter;
   const share = limit ? (meter.used + (meter.reserved ?? 0)) / limit : limit === 0 ? 1 : 0;
-  const bar = h("span", { class: "gauge-bar", "data-level": level(share) }, h("i"));
-  bar.firstChild.style.inlineSize = `${Math.min(100, share * 100)}%`;
-  const amount = limit == null ? `${number(meter.used)}, no limit` : `${number(meter.used)} of ${number(limit)}`;
-  return h("li", { "data-level": level(share) },
-    h("span", { class: "meter-name" }, meterName(meter.meter), h("small", null, meter.scope === "user" ? " yours" : " shared")),
-    h("span", { class: "meter-amount" }, amount), bar);
+  const bar = limit == null ? null : h("span", { class: "gauge-bar", "data-level": level(share) }, h("i"));
+  if (bar) bar.firstChild.style.inlineSize = `${Math.min(100, share * 100)}%`;
+  const amount = limit == null ? number(meter.used) : `${number(meter.used)} of ${short(limit)}`;
+  return h("li", { "data-level": level(share), title: limit == null ? "Counted, not limited" : null },
+    h("span", null, meterName(meter.meter)), h("span", { class: "meter-amount" }, amount), bar);
 }
 
 /** Tokens per day as bars; the numbers are in the description for those who cannot see them. */

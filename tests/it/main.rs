@@ -6,6 +6,7 @@
 mod support;
 
 mod architecture;
+mod browser;
 mod chat;
 mod cli;
 mod conversations;

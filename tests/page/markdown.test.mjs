@@ -136,10 +136,10 @@ test("emphasis", () => {
 });
 
 test("citations", () => {
-  assert.deepEqual(inline("a [1][2] b [3, 4]."), [s("a "), { t: "cite", n: 1 }, { t: "cite", n: 2 }, s(" b "), { t: "cite", n: 3 }, { t: "cite", n: 4 }, s(".")]);
+  assert.deepEqual(inline("a [1][2] b [3, 4]."), [s("a\u202f"), { t: "cite", n: 1 }, { t: "cite", n: 2 }, s(" b\u202f"), { t: "cite", n: 3 }, { t: "cite", n: 4 }, s(".")]);
   assert.deepEqual(inline("`[1]` [a] [1234]"), [{ t: "code", s: "[1]" }, s(" [a] [1234]")]);
   assert.deepEqual(inline("[1](https://a.example)")[0].t, "link");
-  assert.deepEqual(inline("**x [1]**"), [{ t: "strong", c: [s("x "), { t: "cite", n: 1 }] }]);
+  assert.deepEqual(inline("**x [1]**"), [{ t: "strong", c: [s("x\u202f"), { t: "cite", n: 1 }] }]);
 });
 
 test("links and images", () => {

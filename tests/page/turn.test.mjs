@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { locate } from "../../static/js/highlight.js";
+import { locate, unwrap } from "../../static/js/highlight.js";
 import { SseDecoder } from "../../static/js/sse.js";
 import { Applied, applyPart, newTurn, splitCitations, turnOfMessage } from "../../static/js/turn.js";
 
@@ -60,6 +60,17 @@ test("a gap asks for the missing parts once, then takes what there is", () => {
   assert.equal(applyPart(turn, 8, PARTS[8]), Applied.Changed);
 });
 
+test("a log that lost its last parts ends the turn at an offset that was seen", () => {
+  for (const [part, status] of [[{ type: "error", errorText: "Interrupted." }, "failed"], [{ type: "finish" }, "complete"], [{ type: "abort" }, "stopped"]]) {
+    const turn = newTurn("t");
+    apply(turn, [0, 1, 2, 3, 4, 5, 6]);
+    assert.equal(applyPart(turn, 6, part), Applied.Rewound);
+    assert.deepEqual([turn.status, turn.last, turn.text], [status, 6, "Hello world [1]."]);
+    assert.equal(turn.errorText, part.errorText ?? null);
+    assert.equal(applyPart(turn, 6, part), Applied.Seen, "once");
+  }
+});
+
 test("nothing is applied after the end, and nonsense is ignored", () => {
   const turn = newTurn("t");
   assert.equal(applyPart(turn, 0, { type: "abort" }), Applied.Ended);
@@ -104,4 +115,10 @@ test("a quote is found whatever the white space", () => {
   assert.equal(cut(`Intro. ${"Everyone has 28 days of leave per year. Other"} but this differs`), "Intro.\n\nEveryone has 28 days\n of  leave per year. Ot");
   assert.equal(cut("not there"), null);
   assert.equal(cut(" … "), null);
+});
+
+test("lines broken at the edge of the paper are joined, lists and tables are not", () => {
+  const wrapped = "A day ticket costs 14 euros, a reduced one 8 euros. Children\nunder twelve do not pay.";
+  assert.equal(unwrap(wrapped), wrapped.replace("\n", " "));
+  for (const kept of ["short\nline", "a long line that is the heading of what follows\nNext", "a long line that is followed by a list of things:\n- one", "a long line that is the end of its paragraph.\n\nnext"]) assert.equal(unwrap(kept), kept);
 });

@@ -1,18 +1,22 @@
 //! Helpers that read like a user: `world.user("anna@acme.test").await.ask("…").await`.
 
+mod browser;
 mod database;
 mod gate;
 mod node;
 mod provider;
+mod relay;
 mod socket;
 mod sse;
 mod user;
 mod world;
 
+pub use browser::Browser;
 pub use database::Database;
 pub use gate::Gate;
 pub use node::Node;
 pub use provider::{Provider, Script, Step};
+pub use relay::Relay;
 pub use socket::Socket;
 pub use sse::{Answer, Event, Stream};
 pub use user::User;

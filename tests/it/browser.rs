@@ -1,0 +1,110 @@
+//! The page, as somebody in front of a browser meets it.
+
+use crate::support::{Browser, Relay, Script, User, World};
+use fantoccini::Locator;
+use serde_json::Value;
+use std::fs;
+
+const ADDRESS: &str = "anna@acme.test";
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium and ChromeDriver; .ci/run has them"]
+async fn browser_uploads_asks_and_opens_the_cited_page() {
+    let world = World::start().await;
+    let anna = world.user(ADDRESS).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("notice.md");
+    let page = "# Contract\n\nThe kitchen closes at nine.\n\nThe notice period is ninety days.\n";
+    fs::write(&file, page).unwrap();
+    let browser = Browser::open(&world.base).await;
+    browser.log_in("acme", ADDRESS).await;
+    let row = browser.upload(&file, "ready").await.text().await.unwrap();
+    assert!(row.contains("1 page"), "{row}");
+    world.provider.next(Script::text(&["**Ninety**", " days", " [1]."], 200, 5));
+    browser.ask("How long is the notice period?").await;
+    let answer = browser.answer("complete", "Ninety").await;
+    assert_eq!(words(&answer.text().await.unwrap()), ["Ninety", "days", "1", "."]);
+    assert_eq!(answer.find(Locator::Css("strong")).await.unwrap().text().await.unwrap(), "Ninety");
+    browser.click("citation").await;
+    let marked = browser.find("//*[@data-testid='sources-panel']//mark").await;
+    assert!(marked.text().await.unwrap().contains("The notice period is ninety days"));
+    assert!(browser.see("sources-panel").await.text().await.unwrap().contains("notice.md"));
+    assert_eq!(stored(&anna).await["text"], "**Ninety** days [1].");
+    assert_eq!(browser.complaints().await, Vec::<Value>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium and ChromeDriver; .ci/run has them"]
+async fn browser_reloaded_in_mid_answer_shows_all_of_it_once() {
+    let world = World::start().await;
+    let anna = world.user(ADDRESS).await;
+    let browser = Browser::open(&world.base).await;
+    browser.log_in("acme", ADDRESS).await;
+    world.provider.next(Script::held(60, 20));
+    browser.ask("Count.").await;
+    browser.answer("streaming", "w19").await;
+    browser.reload().await;
+    browser.answer("streaming", "w19").await;
+    world.provider.release();
+    let shown = browser.answer("complete", "w59").await.text().await.unwrap();
+    assert_shows(&shown, &stored(&anna).await, "complete");
+    assert_eq!(world.provider.calls(), 1);
+    assert_eq!(browser.complaints().await, Vec::<Value>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium and ChromeDriver; .ci/run has them"]
+async fn browser_resumes_an_answer_when_the_network_was_cut() {
+    let world = World::start().await;
+    let anna = world.user(ADDRESS).await;
+    let relay = Relay::to(&world.base).await;
+    let browser = Browser::open(&relay.base).await;
+    browser.log_in("acme", ADDRESS).await;
+    world.provider.next(Script::held(60, 20));
+    browser.ask("Count.").await;
+    browser.answer("streaming", "w19").await;
+    relay.cut();
+    browser.find("//*[contains(@class, 'waiting')][contains(., 'Reconnecting')]").await;
+    world.provider.release();
+    let shown = browser.answer("complete", "w59").await.text().await.unwrap();
+    assert_shows(&shown, &stored(&anna).await, "complete");
+    assert_eq!(world.provider.calls(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium and ChromeDriver; .ci/run has them"]
+async fn browser_stops_an_answer() {
+    let world = World::start().await;
+    let anna = world.user(ADDRESS).await;
+    let browser = Browser::open(&world.base).await;
+    browser.log_in("acme", ADDRESS).await;
+    world.provider.next(Script::held(60, 20));
+    browser.ask("Count.").await;
+    browser.answer("streaming", "w19").await;
+    browser.click("stop").await;
+    let shown = browser.answer("stopped", "w19").await.text().await.unwrap();
+    world.provider.until_closed().await;
+    assert_shows(&shown, &stored(&anna).await, "stopped");
+    assert_eq!(browser.complaints().await, Vec::<Value>::new());
+    world.database.check_books().await;
+}
+
+/// The newest answer of the only conversation, as the API has it.
+async fn stored(user: &User) -> Value {
+    let (_, conversations) = user.get("/v1/conversations").await;
+    let id = conversations["data"][0]["id"].as_str().expect("a conversation");
+    let (_, messages) = user.get(&format!("/v1/conversations/{id}/messages")).await;
+    let data = messages["data"].as_array().expect("messages");
+    assert_eq!(data.len(), 2, "one question, one answer: {messages}");
+    data[1].clone()
+}
+
+fn assert_shows(shown: &str, stored: &Value, status: &str) {
+    assert_eq!(stored["status"], status);
+    assert_eq!(words(shown), words(stored["text"].as_str().unwrap()));
+}
+
+/// A browser lays white space out as it likes.
+fn words(text: &str) -> Vec<&str> {
+    text.split_whitespace().collect()
+}
