@@ -19,16 +19,10 @@ impl Relay {
         let cuts = watch::channel(0).0;
         let cut = cuts.subscribe();
         tokio::spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
+            while let Ok((client, _)) = listener.accept().await {
                 let (server, mut cut) = (server.clone(), cut.clone());
                 cut.mark_unchanged();
-                tokio::spawn(async move {
-                    let Ok(mut server) = TcpStream::connect(server).await else { return };
-                    tokio::select! {
-                        _ended = copy_bidirectional(&mut client, &mut server) => {}
-                        _cut = cut.changed() => {}
-                    }
-                });
+                tokio::spawn(pass(client, server, cut));
             }
         });
         Self { base, cuts }
@@ -37,5 +31,14 @@ impl Relay {
     /// Ends every connection; new ones are taken.
     pub fn cut(&self) {
         self.cuts.send_modify(|n| *n += 1);
+    }
+}
+
+/// Until either side ends it, or the cut does.
+async fn pass(mut client: TcpStream, server: String, mut cut: watch::Receiver<usize>) {
+    let Ok(mut server) = TcpStream::connect(server).await else { return };
+    tokio::select! {
+        _ended = copy_bidirectional(&mut client, &mut server) => {}
+        _cut = cut.changed() => {}
     }
 }
