@@ -18,6 +18,8 @@ pub(super) struct LiveTurn {
     pub(super) log: Arc<TurnLog>,
     pub(super) stop: CancellationToken,
     ended_at: Option<Instant>,
+    /// A document was deleted while it ran: its log may quote it, and goes when it ends.
+    forget: bool,
 }
 
 /// All of them, by id.
@@ -29,7 +31,7 @@ pub(super) struct LiveTurns {
 impl LiveTurns {
     pub(super) fn insert(&self, ctx: Ctx, log: Arc<TurnLog>, stop: CancellationToken) {
         let id = log.turn();
-        self.turns.insert(id, LiveTurn { ctx, log, stop, ended_at: None });
+        self.turns.insert(id, LiveTurn { ctx, log, stop, ended_at: None, forget: false });
         metrics::gauge!("docent_turns_running").increment(1.0);
     }
 
@@ -46,6 +48,7 @@ impl LiveTurns {
             turn.ended_at = Some(Instant::now());
             metrics::gauge!("docent_turns_running").decrement(1.0);
         }
+        self.turns.remove_if(&id, |_, turn| turn.forget);
     }
 
     /// A turn whose task is over without having ended it (it panicked): its readers are told, and its
@@ -88,8 +91,12 @@ impl LiveTurns {
         self.turns.retain(|_, turn| turn.ended_at.is_none_or(|at| at.elapsed() < RETENTION));
     }
 
-    /// Forgets ended logs at once: they may quote a document that was deleted.
+    /// Forgets ended logs at once, and running ones when they end: they may quote a document that
+    /// was deleted.
     pub(super) fn forget_ended(&self) {
-        self.turns.retain(|_, turn| turn.ended_at.is_none());
+        self.turns.retain(|_, turn| {
+            turn.forget = true;
+            turn.ended_at.is_none()
+        });
     }
 }

@@ -80,13 +80,13 @@ impl Catalogue {
     /// logs of the turns that cited it. `false` when the user may not, `None` when there is none.
     pub async fn delete(&self, ctx: Ctx, id: DocumentId) -> Result<Option<bool>, DbError> {
         let mut tx = self.db.tenant(ctx.tenant).await?;
-        let Some(document) = Document::find(&mut tx, ctx.tenant, id).await? else {
+        jobs::lock_of_document(&mut tx, ctx.tenant, id).await?; // an ingestion that writes is waited for
+        let Some(document) = Document::lock(&mut tx, ctx.tenant, id).await? else {
             return Ok(None);
         };
         if document.user_id != ctx.user && !ctx.role.manages_documents() {
             return Ok(Some(false));
         }
-        jobs::lock_of_document(&mut tx, ctx.tenant, id).await?; // an ingestion that writes is waited for
         segments::delete_quoting(&mut tx, ctx.tenant, id).await?;
         Document::delete(&mut tx, ctx.tenant, id).await?;
         tx.commit().await?;

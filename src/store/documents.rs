@@ -66,6 +66,16 @@ impl Document {
         documents::table.find((tenant, id)).select(Self::as_select()).first(conn).await.optional()
     }
 
+    /// The same, locked: nobody can begin to quote it until this transaction ends.
+    pub async fn lock(
+        conn: &mut Conn,
+        tenant: TenantId,
+        id: DocumentId,
+    ) -> QueryResult<Option<Self>> {
+        let row = documents::table.find((tenant, id)).select(Self::as_select());
+        row.for_update().first(conn).await.optional()
+    }
+
     pub async fn find_by_sha256(
         conn: &mut Conn,
         tenant: TenantId,
