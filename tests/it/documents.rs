@@ -11,6 +11,11 @@ const PAGES: [&str; 3] = [
     "Every laptop must be encrypted. Lost laptops are reported within one hour.",
 ];
 
+/// One is held by the gate, and at least one more by what that one holds.
+const SOMEBODY_WAITS_BEHIND_THE_GATE: &str = "
+    SELECT count(*) - 1 AS n FROM pg_stat_activity
+    WHERE wait_event_type = 'Lock' AND datname = current_database()";
+
 fn path_of(file: &Value) -> String {
     format!("/v1/files/{}", file["id"].as_str().unwrap())
 }
@@ -183,6 +188,31 @@ async fn a_document_can_go_while_an_answer_quotes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_document_can_go_in_the_moment_in_which_an_answer_is_saved() {
+    let world = World::start().await;
+    let anna = world.user("anna@acme.test").await;
+    let file = anna.has_document("a.md", b"The vault code is swordfish.").await;
+    let saving = "NEW.parts LIKE '%\"finish\"%'";
+    let gate = Gate::at(&world.database, "BEFORE INSERT ON turn_segments", saving).await;
+    let mut stream = anna.stream(json!({"text": "What is the vault code?"})).await;
+    gate.until_reached().await;
+    let path = path_of(&file);
+    let (deleted, ()) = tokio::join!(anna.delete(&path), async {
+        world.database.until(SOMEBODY_WAITS_BEHIND_THE_GATE).await;
+        gate.open().await;
+    });
+    assert_eq!(deleted.0, 204);
+    stream.rest().await;
+    for (table, column) in [("turn_segments", "parts"), ("citations", "snippet")] {
+        let sql = format!("SELECT count(*) AS n FROM {table} WHERE {column} LIKE '%swordfish%'");
+        assert_eq!(world.database.number(&sql).await, 0, "{table}");
+    }
+    let stored = &anna.messages(&stream.conversation()).await[1];
+    assert_eq!((&stored["status"], &stored["citations"]), (&json!("complete"), &json!([])));
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_document_can_go_while_it_is_read() {
     let world = World::start().await;
     let anna = world.user("anna@acme.test").await;
@@ -191,10 +221,7 @@ async fn a_document_can_go_while_it_is_read() {
     gate.until_reached().await;
     let path = path_of(&file);
     let (deleted, ()) = tokio::join!(anna.delete(&path), async {
-        // Both stand in line now, the ingestion at the gate and the deletion behind it.
-        let waiting = "SELECT count(*) - 1 AS n FROM pg_stat_activity
-                       WHERE wait_event_type = 'Lock' AND datname = current_database()";
-        world.database.until(waiting).await;
+        world.database.until(SOMEBODY_WAITS_BEHIND_THE_GATE).await;
         gate.open().await;
     });
     assert_eq!(deleted.0, 204);
