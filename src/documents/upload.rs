@@ -113,7 +113,11 @@ impl Uploads {
 /// The last part of a path, without what a header or a page could trip over.
 fn clean_name(name: &str) -> String {
     let base = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let clean: String = base.chars().filter(|c| !c.is_control()).take(200).collect();
+    // Marks that turn the direction of text around make `exe.pdf` of `fdp.exe`.
+    let harmless = |c: &char| {
+        !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let clean: String = base.chars().filter(harmless).take(200).collect();
     let clean = clean.trim();
     if clean.is_empty() { "untitled".into() } else { clean.into() }
 }
@@ -126,6 +130,7 @@ mod tests {
     fn names_lose_their_folders_and_control_characters() {
         assert_eq!(clean_name("../../etc/pass\nwd"), "passwd");
         assert_eq!(clean_name("C:\\Users\\me\\Ä b.pdf"), "Ä b.pdf");
+        assert_eq!(clean_name("a\u{202e}fdp.exe"), "afdp.exe");
         assert_eq!(clean_name(" \0 "), "untitled");
         assert_eq!(clean_name(&"x".repeat(500)).len(), 200);
     }
