@@ -189,3 +189,25 @@ async fn ingestions_survive(places: &[Place]) {
     }
     world.database.check_books().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_kills_every_node_is_given_up() {
+    let (database, provider, anna) = left_behind().await;
+    let node = Node::start(&database, &provider).await;
+    let gate = Gate::at(&database, "BEFORE UPDATE ON documents", "NEW.stage = 'chunking'").await;
+    let (_, file) = node.user(&anna).upload("deadly.txt", b"Boo.").await;
+    gate.until_reached().await;
+    node.kill().await;
+    gate.open().await;
+    // It was not the first one.
+    database.run("UPDATE jobs SET attempts = max_attempts WHERE state = 'running'").await;
+    expire_leases(&database).await;
+    let world = World::on(database, provider, WorldOptions::default()).await;
+    let anna = world.back(&anna);
+    let given_up = anna.ingested(file["id"].as_str().unwrap()).await;
+    assert_eq!(
+        (&given_up["status"], &given_up["error"]["code"]),
+        (&json!("failed"), &json!("gave_up"))
+    );
+    assert_eq!(anna.has_document("deadly.txt", b"Boo.").await["id"], file["id"], "sent again");
+}

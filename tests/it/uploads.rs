@@ -153,6 +153,7 @@ async fn a_name_is_a_name_and_no_path() {
         ("../../etc/passwd", "passwd"),
         ("C:\\Users\\anna\\Übersicht.txt", "Übersicht.txt"),
         ("say \"hi\".txt", "say \"hi\".txt"),
+        ("a\u{202e}fdp.exe", "afdp.exe"),
         ("  ", "untitled"),
         ("قائمة.txt", "قائمة.txt"),
     ]
