@@ -1,6 +1,7 @@
 //! The page, as somebody in front of a browser meets it.
 
-use crate::support::{Browser, Relay, Script, User, World};
+use crate::recovery::expire_leases;
+use crate::support::{Browser, Node, Relay, Script, User, World, WorldOptions};
 use fantoccini::Locator;
 use serde_json::Value;
 use std::fs;
@@ -69,6 +70,40 @@ async fn browser_resumes_an_answer_when_the_network_was_cut() {
     let shown = browser.answer("complete", "w59").await.text().await.unwrap();
     assert_shows(&shown, &stored(&anna).await, "complete");
     assert_eq!(world.provider.calls(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium and ChromeDriver; .ci/run has them"]
+async fn browser_shows_what_kill_9_left_of_an_answer_and_asks_again() {
+    let world = World::start().await;
+    let anna = world.user(ADDRESS).await;
+    let relay = Relay::to(&world.base).await;
+    let browser = Browser::open(&relay.base).await;
+    browser.log_in("acme", ADDRESS).await;
+    let (database, provider) = (world.database.clone(), world.provider.clone());
+    world.stop().await;
+    let node = Node::start(&database, &provider).await;
+    relay.lead_to(&node.base);
+    provider.next(Script::held(60, 20));
+    browser.ask("Count.").await;
+    browser.answer("streaming", "w19").await;
+    node.kill().await;
+    // As if it had died before it wrote down the last of what was seen.
+    database
+        .run(
+            "DELETE FROM turn_segments WHERE first_offset > 0
+               AND first_offset = (SELECT max(first_offset) FROM turn_segments)",
+        )
+        .await;
+    expire_leases(&database).await;
+    let world = World::on(database, provider, WorldOptions::default()).await;
+    relay.lead_to(&world.base);
+    browser.answer("failed", "").await;
+    let left = stored(&world.back(&anna)).await;
+    let text = words(left["text"].as_str().unwrap()).join(" ");
+    browser.find(&format!("//*[@class='markdown'][normalize-space()='{text}']")).await;
+    browser.find("//button[contains(., 'Ask again')]").await.click().await.unwrap();
+    browser.answer("complete", "Forty-two").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

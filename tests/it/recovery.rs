@@ -17,7 +17,7 @@ pub async fn left_behind() -> (Database, Provider, User) {
 }
 
 /// Says that nobody holds anything: the node that did is dead, and the lease would tell so in 15 s.
-async fn expire_leases(database: &Database) {
+pub async fn expire_leases(database: &Database) {
     database
         .run(
             "UPDATE turns SET lease_until = '-infinity' WHERE state = 'running';

@@ -1,4 +1,4 @@
-//! A network between a client and a server that can be cut.
+//! A network between a client and a server, which can be cut, and which outlives the server.
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -7,38 +7,45 @@ use tokio::sync::watch;
 /// Passes bytes on, on a port of its own.
 pub struct Relay {
     pub base: String,
-    cuts: watch::Sender<usize>,
+    server: watch::Sender<String>,
 }
 
 impl Relay {
     /// In front of the server at `base`.
     pub async fn to(base: &str) -> Self {
-        let server = base.trim_start_matches("http://").to_owned();
+        let server = watch::channel(address(base)).0;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let cuts = watch::channel(0).0;
-        let cut = cuts.subscribe();
+        let leads = server.subscribe();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (server, mut cut) = (server.clone(), cut.clone());
-                cut.mark_unchanged();
-                tokio::spawn(pass(client, server, cut));
+                tokio::spawn(pass(client, leads.clone()));
             }
         });
-        Self { base, cuts }
+        Self { base, server }
     }
 
     /// Ends every connection; new ones are taken.
     pub fn cut(&self) {
-        self.cuts.send_modify(|n| *n += 1);
+        self.server.send_modify(|_| ());
+    }
+
+    /// Ends every connection; new ones go to the server at `base`.
+    pub fn lead_to(&self, base: &str) {
+        self.server.send_replace(address(base));
     }
 }
 
-/// Until either side ends it, or the cut does.
-async fn pass(mut client: TcpStream, server: String, mut cut: watch::Receiver<usize>) {
+/// Until either side ends it, or the network leads elsewhere.
+async fn pass(mut client: TcpStream, mut leads: watch::Receiver<String>) {
+    let server = leads.borrow_and_update().clone();
     let Ok(mut server) = TcpStream::connect(server).await else { return };
     tokio::select! {
         _ended = copy_bidirectional(&mut client, &mut server) => {}
-        _cut = cut.changed() => {}
+        _cut = leads.changed() => {}
     }
+}
+
+fn address(base: &str) -> String {
+    base.trim_start_matches("http://").to_owned()
 }
