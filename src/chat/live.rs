@@ -18,7 +18,7 @@ pub(super) struct LiveTurn {
     pub(super) log: Arc<TurnLog>,
     pub(super) stop: CancellationToken,
     ended_at: Option<Instant>,
-    /// A document was deleted while it ran: its log may quote it, and goes when it ends.
+    /// A document was deleted while it ran: its log may quote it, and nobody gets it once it ended.
     forget: bool,
 }
 
@@ -40,6 +40,7 @@ impl LiveTurns {
         self.turns
             .get(&id)
             .filter(|turn| (turn.ctx.tenant, turn.ctx.user) == (ctx.tenant, ctx.user))
+            .filter(|turn| !(turn.forget && turn.log.ended()))
             .map(|turn| turn.clone())
     }
 
@@ -48,7 +49,6 @@ impl LiveTurns {
             turn.ended_at = Some(Instant::now());
             metrics::gauge!("docent_turns_running").decrement(1.0);
         }
-        self.turns.remove_if(&id, |_, turn| turn.forget);
     }
 
     /// A turn whose task is over without having ended it (it panicked): its readers are told, and its
@@ -62,10 +62,11 @@ impl LiveTurns {
         }
     }
 
-    /// Forgets a turn that is settled: its log quotes a document that was deleted.
+    /// Keeps the log of a turn to those who read it until it ends: it quotes a document that was
+    /// deleted. The turn itself stays known until its task is over.
     pub(super) fn forget(&self, id: TurnId) {
-        if self.turns.remove(&id).is_some_and(|(_, turn)| turn.ended_at.is_none()) {
-            metrics::gauge!("docent_turns_running").decrement(1.0);
+        if let Some(mut turn) = self.turns.get_mut(&id) {
+            turn.forget = true;
         }
     }
 
