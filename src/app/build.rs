@@ -203,6 +203,8 @@ fn bind(state: State) -> Result<(Server, SocketAddr), AppError> {
             .wrap(from_fn(api::observe))
             .configure(api::configure(state.clone()))
     })
+    // Without it a token waits up to 40 ms for the acknowledgement of the one before.
+    .tcp_nodelay(true)
     .keep_alive(Duration::from_secs(75))
     .client_request_timeout(Duration::from_secs(5))
     .shutdown_timeout(5) // running turns have been waited for by then
