@@ -3,7 +3,7 @@
 //! After a crash it is what clients resume from and what the turn is billed by. It never holds the
 //! stream up: when the database is away, parts wait in the log and are written when it is back.
 
-use super::log::Cursor;
+use super::log::{Cursor, json_lines};
 use crate::store::{Db, DbError, segments, turns};
 use crate::types::TenantId;
 use std::sync::Arc;
@@ -57,13 +57,8 @@ impl Journal {
     /// All parts from `offset` on, as JSON lines, and the offset after them.
     fn lines_from(&mut self, offset: usize) -> Option<(String, usize)> {
         let mut cursor = self.cursor.log().cursor(offset);
-        let mut text = String::new();
-        while let Some(batch) = cursor.take_ready() {
-            for part in &batch.parts {
-                text.push_str(&String::from_utf8_lossy(part));
-                text.push('\n');
-            }
-        }
+        let batches = std::iter::from_fn(|| cursor.take_ready());
+        let text = json_lines(batches.flat_map(|batch| batch.parts));
         (!text.is_empty()).then(|| (text, cursor.offset()))
     }
 

@@ -112,6 +112,16 @@ pub(super) fn encode(part: &Part) -> Bytes {
     serde_json::to_vec(part).map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from)
 }
 
+/// Encoded parts as a segment keeps them: one a line.
+pub(super) fn json_lines(parts: impl IntoIterator<Item = Bytes>) -> String {
+    let mut lines = String::new();
+    for part in parts {
+        lines.push_str(&String::from_utf8_lossy(&part));
+        lines.push('\n');
+    }
+    lines
+}
+
 /// Parts that follow each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {

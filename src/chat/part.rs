@@ -2,7 +2,7 @@
 //! 5.0.0 read. Our own kinds are `data-*`; offsets are never inside a part.
 
 use crate::store::citations::Citation;
-use crate::types::{DocumentId, MessageId, Provenance};
+use crate::types::{DocumentId, MessageId, Provenance, TenantId, TurnId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -64,6 +64,23 @@ impl From<Citation> for CitationData {
             page_end: row.page_end,
             snippet: row.snippet,
             score: row.score,
+        }
+    }
+}
+
+impl CitationData {
+    /// The row that keeps it.
+    pub(super) fn row(self, tenant_id: TenantId, turn_id: TurnId) -> Citation {
+        Citation {
+            tenant_id,
+            turn_id,
+            index: self.index,
+            document_id: self.document_id,
+            file_name: self.file_name,
+            page: self.page,
+            page_end: self.page_end,
+            snippet: self.snippet,
+            score: self.score,
         }
     }
 }

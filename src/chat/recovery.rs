@@ -1,7 +1,7 @@
 //! Turns of nodes that died: closed from their journal and billed as estimated.
 
 use super::answer::End;
-use super::log::encode;
+use super::log::{encode, json_lines};
 use super::part::{Part, UsageData};
 use super::settle::{last_parts, usage};
 use crate::llm::tokens;
@@ -115,11 +115,7 @@ async fn close(db: &Db, tenant: TenantId, id: TurnId) -> Result<bool, DbError> {
         last.push(Part::TextEnd { id: Part::TEXT.into() });
     }
     last.extend(last_parts(&end, usage(&items, cost)));
-    let mut lines = String::new();
-    for part in &last {
-        lines.push_str(&String::from_utf8_lossy(&encode(part)));
-        lines.push('\n');
-    }
+    let lines = json_lines(last.iter().map(encode));
     let offset = i32::try_from(remains.next_offset).unwrap_or(i32::MAX);
     match keep_log {
         true => segments::insert(&mut tx, tenant, id, offset, &lines).await?,
@@ -150,21 +146,8 @@ async fn save(
     }
     .insert(tx)
     .await?;
-    let rows: Vec<Citation> = remains
-        .citations
-        .iter()
-        .map(|data| Citation {
-            tenant_id: tenant,
-            turn_id: turn.id,
-            index: data.index,
-            document_id: data.document_id,
-            file_name: data.file_name.clone(),
-            page: data.page,
-            page_end: data.page_end,
-            snippet: data.snippet.clone(),
-            score: data.score,
-        })
-        .collect();
+    let cited = remains.citations.iter().cloned();
+    let rows: Vec<Citation> = cited.map(|data| data.row(tenant, turn.id)).collect();
     let keep_log = citations::insert(tx, &rows).await?;
     let elapsed = chrono::Utc::now().signed_duration_since(turn.created_at).num_milliseconds();
     let ending = Ending {

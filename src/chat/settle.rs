@@ -1,7 +1,7 @@
 //! Step 5 of a turn: answer, citations, ledger, quotas and the end of the log, in one transaction.
 
 use super::answer::{Answer, End, citations};
-use super::log::encode;
+use super::log::{encode, json_lines};
 use super::open::{Opened, Order};
 use super::part::{Part, UsageData};
 use crate::llm::tokens;
@@ -159,28 +159,13 @@ impl Settlement<'_> {
     }
 
     fn citations(&self, turn: TurnId) -> Vec<Citation> {
-        citations(&self.answer.passages)
-            .map(|data| Citation {
-                tenant_id: self.order.ctx.tenant,
-                turn_id: turn,
-                index: data.index,
-                document_id: data.document_id,
-                file_name: data.file_name,
-                page: data.page,
-                page_end: data.page_end,
-                snippet: data.snippet,
-                score: data.score,
-            })
-            .collect()
+        let tenant = self.order.ctx.tenant;
+        citations(&self.answer.passages).map(|data| data.row(tenant, turn)).collect()
     }
 
     async fn write_log(&self, tx: &mut Conn, last: &[Part]) -> QueryResult<()> {
         let (offset, parts) = &self.unwritten;
-        let mut lines = String::new();
-        for json in parts.iter().cloned().chain(last.iter().map(encode)) {
-            lines.push_str(&String::from_utf8_lossy(&json));
-            lines.push('\n');
-        }
+        let lines = json_lines(parts.iter().cloned().chain(last.iter().map(encode)));
         let offset = i32::try_from(*offset).unwrap_or(i32::MAX);
         segments::insert(tx, self.order.ctx.tenant, self.order.turn, offset, &lines).await
     }
