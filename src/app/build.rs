@@ -75,7 +75,7 @@ impl App {
         let db = DbOptions {
             url: database_url.expose().to_owned(),
             max_connections: settings.database.connections,
-            acquire: Duration::from_secs(2),
+            acquire: settings.database.wait,
         };
         let db = Db::open(db, &tasks).await?;
         db.check_isolation().await?;

@@ -15,6 +15,7 @@ pub const NAMES: &[&str] = &[
     "METRICS_TOKEN",
     "DATABASE_URL",
     "DATABASE_CONNECTIONS",
+    "DATABASE_WAIT",
     "DOCENT_SECRET",
     "OPENAI_API_KEY",
     "OPENAI_BASE_URL",
@@ -53,6 +54,9 @@ pub struct DatabaseSettings {
     pub url: Option<Secret>,
     /// `DATABASE_CONNECTIONS`, default 20.
     pub connections: u32,
+    /// `DATABASE_WAIT`: how long a request waits for a connection before it is answered 503,
+    /// default 5 s.
+    pub wait: Duration,
 }
 
 /// The language models.
@@ -135,6 +139,7 @@ impl Settings {
             database: DatabaseSettings {
                 url: l.text("DATABASE_URL").map(Secret::new),
                 connections: l.parse("DATABASE_CONNECTIONS", "a number of connections", 20),
+                wait: Duration::from_secs(l.parse("DATABASE_WAIT", "a number of seconds", 5)),
             },
             models: models(l),
             mail: MailSettings {

@@ -21,7 +21,7 @@ impl From<diesel::result::Error> for IndexError {
     }
 }
 
-/// Moves a tenant that has at least `threshold` vectors into its own partition and indexes it.
+/// Moves a tenant that has at least `threshold` vectors of a model into its own partition and indexes it.
 /// Returns whether it did; doing it again does nothing. Searches go on meanwhile: the rows move in
 /// one short transaction, the index is built in another.
 ///
@@ -34,19 +34,25 @@ pub async fn give_own_index(
     dimensions: usize,
     threshold: i64,
 ) -> Result<bool, IndexError> {
+    let partition = Partition::of(tenant);
     let mut tx = db.tenant(tenant).await?;
-    let shared = embeddings::count_shared(&mut tx, tenant).await?;
-    drop(tx);
-    if shared < threshold {
+    if partition.is_indexed(&mut tx, model_id).await? {
         return Ok(false);
     }
-    let partition = Partition::of(tenant);
-    let mut tx = db.owner().await?;
-    partition.create(&mut tx).await?;
+    let count = embeddings::count(&mut tx, tenant, model_id).await?;
+    if count.all < threshold {
+        return Ok(false);
+    }
     tx.commit().await?;
+    // An earlier model's vectors may have made the partition already.
+    if count.shared > 0 {
+        let mut tx = db.owner().await?;
+        partition.create(&mut tx).await?;
+        tx.commit().await?;
+    }
     let mut tx = db.owner().await?;
     partition.index(&mut tx, model_id, dimensions).await?;
     tx.commit().await?;
-    tracing::info!(tenant.id = %tenant, chunks = shared, "A tenant got an index of its own");
+    tracing::info!(tenant.id = %tenant, chunks = count.all, "A tenant got an index of its own");
     Ok(true)
 }

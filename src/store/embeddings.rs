@@ -5,7 +5,7 @@ use super::schema::{embedding_models, embeddings};
 use super::{Conn, HalfVec};
 use crate::types::{ChunkId, DocumentId, TenantId};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Double, Uuid};
+use diesel::sql_types::{BigInt, Bool, Double, Integer, Text, Uuid};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
 #[derive(Insertable)]
@@ -74,20 +74,32 @@ pub async fn nearest(
     .await
 }
 
-#[derive(QueryableByName)]
-struct Count {
+/// How many vectors a tenant has of a model, and how many of them lie in the shared partition.
+#[derive(Clone, Copy, Debug, QueryableByName)]
+pub struct Count {
     #[diesel(sql_type = BigInt)]
-    n: i64,
+    pub all: i64,
+    #[diesel(sql_type = BigInt)]
+    pub shared: i64,
 }
 
-/// How many vectors of a tenant lie in the shared partition.
-pub async fn count_shared(conn: &mut Conn, tenant: TenantId) -> QueryResult<i64> {
-    let count: Count =
-        diesel::sql_query("SELECT count(*) AS n FROM embeddings_shared WHERE tenant_id = $1")
-            .bind::<Uuid, _>(tenant)
-            .get_result(conn)
-            .await?;
-    Ok(count.n)
+/// Counts the vectors of a tenant and a model.
+pub async fn count(conn: &mut Conn, tenant: TenantId, model_id: i32) -> QueryResult<Count> {
+    diesel::sql_query(
+        "SELECT count(*) AS \"all\",
+                count(*) FILTER (WHERE tableoid = 'embeddings_shared'::regclass) AS shared
+         FROM embeddings WHERE tenant_id = $1 AND model_id = $2",
+    )
+    .bind::<Uuid, _>(tenant)
+    .bind::<Integer, _>(model_id)
+    .get_result(conn)
+    .await
+}
+
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = Bool)]
+    found: bool,
 }
 
 /// A tenant's own partition of `embeddings`. All names are made of the tenant's id.
@@ -122,6 +134,15 @@ impl Partition {
              ALTER TABLE embeddings ATTACH PARTITION {table} FOR VALUES IN ('{tenant}')"
         ))
         .await
+    }
+
+    /// Whether the index of a model is there.
+    pub async fn is_indexed(&self, conn: &mut Conn, model_id: i32) -> QueryResult<bool> {
+        let there: Found = diesel::sql_query("SELECT to_regclass($1) IS NOT NULL AS found")
+            .bind::<Text, _>(format!("public.{}_{model_id}", self.table))
+            .get_result(conn)
+            .await?;
+        Ok(there.found)
     }
 
     /// Builds the HNSW index of one model's vectors. Needs the owner's transaction.

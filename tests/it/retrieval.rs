@@ -98,6 +98,31 @@ async fn an_own_index_changes_where_vectors_lie_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_later_model_is_indexed_in_the_partition_that_is_there() {
+    let world = World::start().await;
+    let anna = world.user("anna@acme.test").await;
+    knows_the_facts(&anna).await;
+    assert!(own_index(&world, &anna, 1).await);
+    let db = world.db().await;
+    let mut tx = db.system().await.unwrap();
+    let later = embeddings::model_id(&mut tx, "a later model", 384).await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+    let copy = format!(
+        "INSERT INTO embeddings SELECT tenant_id, {later}, chunk_id, document_id, embedding FROM embeddings"
+    );
+    world.database.run(&copy).await;
+    let tenant = anna.tenant_id.parse().unwrap();
+    assert!(!give_own_index(&db, tenant, later, DIMENSIONS, 5).await.unwrap(), "four are too few");
+    assert!(give_own_index(&db, tenant, later, DIMENSIONS, 4).await.unwrap());
+    assert!(!give_own_index(&db, tenant, later, DIMENSIONS, 4).await.unwrap(), "it is there");
+    let indexes = format!(
+        "SELECT count(*) AS n FROM pg_indexes WHERE tablename = '{}' AND indexdef LIKE '%hnsw%'",
+        partition(&anna)
+    );
+    assert_eq!(world.database.number(&indexes).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn row_security_holds_on_an_own_partition() {
     let world = World::start().await;
     let (anna, zoe) = (world.user("anna@acme.test").await, world.user("zoe@other.test").await);

@@ -36,7 +36,8 @@ async fn of_many_turns_at_once_exactly_those_that_fit_are_admitted() {
     let (admitted, refused): (Vec<Stream>, Vec<Stream>) =
         join_all(asking).await.into_iter().partition(|stream| stream.status == 200);
     assert_eq!((admitted.len(), refused.len()), (3, 9));
-    assert!(refused.iter().all(|stream| stream.status == 429));
+    let answers: Vec<u16> = refused.iter().map(|stream| stream.status).collect();
+    assert_eq!(answers, [429; 9]);
     world.provider.until_waiting(3).await;
     let held = "SELECT reserved * 10 + used AS n FROM quotas WHERE scope = 'tenant' AND meter = 'requests'";
     assert_eq!(world.database.number(held).await, 30);

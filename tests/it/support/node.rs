@@ -31,6 +31,7 @@ impl Node {
             .env("CHAT_MODEL", "gpt-4o-mini")
             .env("EMBEDDING_MODEL", "hashed-ngram-384")
             .env("DATABASE_CONNECTIONS", "8")
+            .env("DATABASE_WAIT", "30")
             .env("DRAIN_TIMEOUT", "5")
             .envs(env.iter().copied())
             .stderr(Stdio::piped())

@@ -57,6 +57,8 @@ impl World {
         let mut given: BTreeMap<String, String> = BTreeMap::from([
             ("PORT".into(), "0".into()),
             ("DATABASE_CONNECTIONS".into(), "8".into()),
+            // A test machine may be slow; being refused for that is not what is tested.
+            ("DATABASE_WAIT".into(), "30".into()),
             ("DRAIN_TIMEOUT".into(), "5".into()),
             ("EMBEDDING_MODEL".into(), "hashed-ngram-384".into()),
         ]);
