@@ -119,7 +119,7 @@ pub struct Settings {
     pub login: LoginSettings,
     /// `INGEST_CONCURRENCY`: documents ingested at once, default 2.
     pub ingest_concurrency: usize,
-    /// `LOG`: a tracing filter, default `info,actix_server=warn`.
+    /// `LOG`: a tracing filter, default `info`.
     pub log: String,
     /// `LOG_FORMAT`: pretty or json; default pretty in dev, json in serve.
     pub log_format: LogFormat,
@@ -155,7 +155,7 @@ impl Settings {
                 ),
             },
             ingest_concurrency: l.parse("INGEST_CONCURRENCY", "a number of documents", 2),
-            log: l.text("LOG").unwrap_or_else(|| "info,actix_server=warn".into()),
+            log: l.text("LOG").unwrap_or_else(|| "info".into()),
             log_format: match l.text("LOG_FORMAT").as_deref() {
                 Some("json") => LogFormat::Json,
                 Some("pretty") => LogFormat::Pretty,
