@@ -4,7 +4,7 @@
 //! folder (`tests/it/architecture.rs` holds the code to it). From the top: `app`, `dev`, `cli`
 //! compose; `api`, `worker` are the edges; `accounts`, `chat`, `documents` are what the product
 //! does; `auth`, `limiter`, `metering`, `llm`, `embedding`, `retrieval`, `jobs` are capabilities;
-//! `store`, `net`, `mail` reach the outside; `config`, `telemetry`, `runtime`, `types` are ground.
+//! `store`, `net`, `mail` reach the outside; `config`, `telemetry`, `runtime`, `types`, `text` are ground.
 
 pub mod accounts;
 pub mod api;
