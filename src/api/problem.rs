@@ -9,6 +9,7 @@ use crate::chat::Refused;
 use crate::documents::UploadError;
 use crate::metering::QuotaExceeded;
 use crate::store::DbError;
+use crate::types::QuestionError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
@@ -214,6 +215,12 @@ impl From<UploadError> for Problem {
             UploadError::Unsupported(_) => Self::new(Code::UnsupportedMedia, detail),
             UploadError::Db(error) => error.into(),
         }
+    }
+}
+
+impl From<QuestionError> for Problem {
+    fn from(error: QuestionError) -> Self {
+        Self::invalid(format!("{error}."))
     }
 }
 

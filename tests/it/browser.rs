@@ -1,7 +1,7 @@
 //! The page, as somebody in front of a browser meets it.
 
 use crate::recovery::expire_leases;
-use crate::support::{Browser, Node, Relay, Script, User, World, WorldOptions};
+use crate::support::{Browser, Node, Provider, Relay, Script, User, World, WorldOptions};
 use fantoccini::Locator;
 use serde_json::Value;
 use std::fs;
@@ -17,8 +17,7 @@ async fn browser_uploads_asks_and_opens_the_cited_page() {
     let file = folder.path().join("notice.md");
     let page = "# Contract\n\nThe kitchen closes at nine.\n\nThe notice period is ninety days.\n";
     fs::write(&file, page).unwrap();
-    let browser = Browser::open(&world.base).await;
-    browser.log_in("acme", ADDRESS).await;
+    let browser = logged_in(&world.base).await;
     let row = browser.upload(&file, "ready").await.text().await.unwrap();
     assert!(row.contains("1 page"), "{row}");
     world.provider.next(Script::text(&["**Ninety**", " days", " [1]."], 200, 5));
@@ -39,11 +38,8 @@ async fn browser_uploads_asks_and_opens_the_cited_page() {
 async fn browser_reloaded_in_mid_answer_shows_all_of_it_once() {
     let world = World::start().await;
     let anna = world.user(ADDRESS).await;
-    let browser = Browser::open(&world.base).await;
-    browser.log_in("acme", ADDRESS).await;
-    world.provider.next(Script::held(60, 20));
-    browser.ask("Count.").await;
-    browser.answer("streaming", "w19").await;
+    let browser = logged_in(&world.base).await;
+    read_half(&browser, &world.provider).await;
     browser.reload().await;
     browser.answer("streaming", "w19").await;
     world.provider.release();
@@ -59,11 +55,8 @@ async fn browser_resumes_an_answer_when_the_network_was_cut() {
     let world = World::start().await;
     let anna = world.user(ADDRESS).await;
     let relay = Relay::to(&world.base).await;
-    let browser = Browser::open(&relay.base).await;
-    browser.log_in("acme", ADDRESS).await;
-    world.provider.next(Script::held(60, 20));
-    browser.ask("Count.").await;
-    browser.answer("streaming", "w19").await;
+    let browser = logged_in(&relay.base).await;
+    read_half(&browser, &world.provider).await;
     relay.cut();
     browser.find("//*[contains(@class, 'waiting')][contains(., 'Reconnecting')]").await;
     world.provider.release();
@@ -78,15 +71,12 @@ async fn browser_shows_what_kill_9_left_of_an_answer_and_asks_again() {
     let world = World::start().await;
     let anna = world.user(ADDRESS).await;
     let relay = Relay::to(&world.base).await;
-    let browser = Browser::open(&relay.base).await;
-    browser.log_in("acme", ADDRESS).await;
+    let browser = logged_in(&relay.base).await;
     let (database, provider) = (world.database.clone(), world.provider.clone());
     world.stop().await;
     let node = Node::start(&database, &provider).await;
     relay.lead_to(&node.base);
-    provider.next(Script::held(60, 20));
-    browser.ask("Count.").await;
-    browser.answer("streaming", "w19").await;
+    read_half(&browser, &provider).await;
     node.kill().await;
     // As if it had died before it wrote down the last of what was seen.
     database
@@ -111,17 +101,28 @@ async fn browser_shows_what_kill_9_left_of_an_answer_and_asks_again() {
 async fn browser_stops_an_answer() {
     let world = World::start().await;
     let anna = world.user(ADDRESS).await;
-    let browser = Browser::open(&world.base).await;
-    browser.log_in("acme", ADDRESS).await;
-    world.provider.next(Script::held(60, 20));
-    browser.ask("Count.").await;
-    browser.answer("streaming", "w19").await;
+    let browser = logged_in(&world.base).await;
+    read_half(&browser, &world.provider).await;
     browser.click("stop").await;
     let shown = browser.answer("stopped", "w19").await.text().await.unwrap();
     world.provider.until_closed().await;
     assert_shows(&shown, &stored(&anna).await, "stopped");
     assert_eq!(browser.complaints().await, Vec::<Value>::new());
     world.database.check_books().await;
+}
+
+/// A browser whose user has logged in.
+async fn logged_in(base: &str) -> Browser {
+    let browser = Browser::open(base).await;
+    browser.log_in("acme", ADDRESS).await;
+    browser
+}
+
+/// Asks, and returns when the first twenty words of sixty are there and the provider waits.
+async fn read_half(browser: &Browser, provider: &Provider) {
+    provider.next(Script::held(60, 20));
+    browser.ask("Count.").await;
+    browser.answer("streaming", "w19").await;
 }
 
 /// The newest answer of the only conversation, as the API has it.

@@ -197,8 +197,7 @@ impl Socket {
 }
 
 fn parse(frame: SendFrame) -> Result<Asked, Problem> {
-    let question =
-        Question::parse(&frame.text).map_err(|error| Problem::invalid(format!("{error}.")))?;
+    let question = Question::parse(&frame.text)?;
     let key = frame.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose();
     let key = key.map_err(|error| Problem::invalid(format!("`idempotency_key`: {error}.")))?;
     Ok(Asked {

@@ -47,8 +47,7 @@ async fn ask(
     ctx: Ctx,
     body: AskBody,
 ) -> Result<Accepted, Problem> {
-    let question =
-        Question::parse(&body.text).map_err(|error| Problem::invalid(format!("{error}.")))?;
+    let question = Question::parse(&body.text)?;
     let asked = Asked {
         conversation: body.conversation_id,
         assistant: body.assistant,
