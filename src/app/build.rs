@@ -120,6 +120,7 @@ impl App {
             progress: progress.clone(),
         };
         worker::run_ingestion(&tasks, &ingestor, settings.ingest_concurrency);
+        chat.register().await?;
         let tending = chat.clone();
         tasks.spawn("turn-leases", async move { tending.keep_leases().await });
         let (janitor_login, page) = (login.clone(), metrics.clone());

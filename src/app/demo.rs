@@ -5,7 +5,7 @@ use crate::accounts::{self, AccountError, Directory, NewTenant};
 use crate::documents::{Progress, Uploads};
 use crate::jobs::Queue;
 use crate::store::users::User;
-use crate::store::{Db, turns};
+use crate::store::{Db, nodes};
 use crate::types::{Ctx, NodeId, Role};
 
 /// Slug of the demo tenant.
@@ -45,7 +45,7 @@ pub(super) async fn seed(db: &Db) -> Result<(), AppError> {
 /// for its lease.
 pub(super) async fn take_over(db: &Db) -> Result<(), AppError> {
     let mut tx = db.system().await?;
-    turns::expire_all_leases(&mut tx).await?;
+    nodes::expire_all(&mut tx).await?;
     crate::store::jobs::expire_all_leases(&mut tx).await?;
     tx.commit().await?;
     Ok(())

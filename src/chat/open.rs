@@ -121,6 +121,7 @@ async fn insert(
         id: order.turn,
         conversation_id: order.conversation,
         user_id: ctx.user,
+        question_id: opened.question,
         answer_id: opened.answer,
         idempotency_key: order.asked.idempotency_key.as_ref().map(IdempotencyKey::as_str),
         request_hash: &order.hash,

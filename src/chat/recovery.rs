@@ -7,9 +7,9 @@ use super::settle::{last_parts, usage};
 use crate::llm::tokens;
 use crate::metering::{self, Bill, Item};
 use crate::store::citations::{self, Citation};
-use crate::store::messages::{self, NewMessage};
-use crate::store::turns::{self, Ending, Turn};
-use crate::store::{Conn, Db, DbError, conversations, segments};
+use crate::store::messages::NewMessage;
+use crate::store::turns::{Ending, Turn};
+use crate::store::{Conn, Db, DbError, conversations, nodes, segments};
 use crate::types::{Meter, Provenance, TenantId, TurnId};
 
 const BATCH: i64 = 100;
@@ -21,7 +21,7 @@ const BATCH: i64 = 100;
 /// again at the next sweep.
 pub async fn close_orphans(db: &Db) -> Result<usize, DbError> {
     let mut tx = db.system().await?;
-    let orphans = turns::orphans(&mut tx, BATCH).await?;
+    let orphans = nodes::orphans(&mut tx, BATCH).await?;
     tx.commit().await?;
     let mut closed = 0;
     for (tenant, id) in orphans {
@@ -89,7 +89,10 @@ impl Remains {
 
 async fn close(db: &Db, tenant: TenantId, id: TurnId) -> Result<bool, DbError> {
     let mut tx = db.tenant(tenant).await?;
-    let Some(turn) = Turn::lock_orphan(&mut tx, tenant, id).await? else { return Ok(false) };
+    if !nodes::lock_orphan(&mut tx, tenant, id).await? {
+        return Ok(false);
+    }
+    let Some(turn) = Turn::find(&mut tx, tenant, id).await? else { return Ok(false) };
     let remains = Remains::load(&mut tx, tenant, id).await?;
     let end = End::Failed {
         code: "interrupted",
@@ -133,12 +136,11 @@ async fn save(
     end: &End,
 ) -> diesel::QueryResult<bool> {
     let tenant = turn.tenant_id;
-    let question = messages::question_of(tx, tenant, turn.id).await?;
     NewMessage {
         tenant_id: tenant,
         id: turn.answer_id,
         conversation_id: turn.conversation_id,
-        parent_id: question,
+        parent_id: Some(turn.question_id),
         turn_id: turn.id,
         role: "assistant",
         status: end.state(),

@@ -13,7 +13,7 @@ use crate::llm::{ChatModel, tokens};
 use crate::retrieval::Retriever;
 use crate::runtime::Tasks;
 use crate::store::turns::{self, Turn};
-use crate::store::{Db, DbError};
+use crate::store::{Db, DbError, nodes};
 use crate::types::{ConversationId, Ctx, NodeId, TurnId};
 use sha2::{Digest, Sha256};
 use std::ops::Deref;
@@ -25,6 +25,8 @@ use tokio::sync::oneshot;
 
 /// What a turn is estimated to use besides its question, for the rate limiter only.
 const TYPICAL_TOKENS: u32 = 2_000;
+/// How often the lease is renewed, stops are looked for, and orphans are closed.
+const TEND: Duration = Duration::from_millis(500);
 
 /// What chat is made of.
 pub struct ChatParts {
@@ -203,13 +205,23 @@ impl Chat {
         self.core.live.forget_ended();
     }
 
-    /// Keeps the leases of running turns and closes orphans, until `closing`.
+    /// Registers this node; without it its turns would be taken for orphans.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn register(&self) -> Result<(), DbError> {
+        let mut tx = self.core.db.system().await?;
+        nodes::renew(&mut tx, self.core.node).await?;
+        tx.commit().await
+    }
+
+    /// Keeps this node's lease and closes orphans, until `closing`.
     pub async fn keep_leases(&self) {
         let closing = self.core.tasks.closing();
-        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let mut tick = tokio::time::interval(TEND);
         while closing.run_until_cancelled(tick.tick()).await.is_some() {
             if let Err(error) = self.tend().await {
-                tracing::warn!(%error, "Turn leases could not be tended; trying again");
+                tracing::warn!(%error, "Turns could not be tended; trying again");
             }
         }
     }
@@ -217,12 +229,15 @@ impl Chat {
     async fn tend(&self) -> Result<(), DbError> {
         self.core.live.sweep();
         let running = self.core.live.running();
-        if !running.is_empty() {
-            let mut tx = self.core.db.system().await?;
-            let stops = turns::renew_leases(&mut tx, self.core.node, &running).await?;
-            tx.commit().await?;
-            stops.into_iter().for_each(|turn| self.core.live.stop(turn));
-        }
+        let mut tx = self.core.db.system().await?;
+        nodes::renew(&mut tx, self.core.node).await?;
+        let own = if running.is_empty() {
+            Vec::new()
+        } else {
+            nodes::turns_of(&mut tx, self.core.node).await?
+        };
+        tx.commit().await?;
+        own.iter().filter(|turn| turn.stop_requested).for_each(|turn| self.core.live.stop(turn.id));
         close_orphans(&self.core.db).await?;
         Ok(())
     }

@@ -8,6 +8,6 @@ mod settings;
 
 pub use layers::{Layers, Problems};
 pub use settings::{
-    DatabaseSettings, LogFormat, LoginSettings, MailSettings, ModelSettings, NAMES, ServerSettings,
-    Settings,
+    ChatSettings, ClusterSettings, DatabaseSettings, LogFormat, LoginSettings, MailSettings,
+    ModelSettings, NAMES, ServerSettings, Settings,
 };

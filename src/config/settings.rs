@@ -3,6 +3,7 @@
 
 use super::layers::{Layers, Problems};
 use crate::types::Secret;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Every name that is read, as in the environment.
@@ -16,7 +17,12 @@ pub const NAMES: &[&str] = &[
     "DATABASE_URL",
     "DATABASE_CONNECTIONS",
     "DATABASE_WAIT",
+    "REDIS_URL",
     "DOCENT_SECRET",
+    "DATA_DIR",
+    "MAX_TURNS",
+    "TURN_RETENTION",
+    "CONNECTIONS_PER_USER",
     "OPENAI_API_KEY",
     "OPENAI_BASE_URL",
     "CHAT_MODEL",
@@ -57,6 +63,27 @@ pub struct DatabaseSettings {
     /// `DATABASE_WAIT`: how long a request waits for a connection before it is answered 503,
     /// default 5 s.
     pub wait: Duration,
+}
+
+/// What ties several nodes together.
+#[derive(Clone, Debug)]
+pub struct ClusterSettings {
+    /// `REDIS_URL`: `redis://:password@host:6379/0`. Without it nodes meet in PostgreSQL only.
+    pub redis_url: Option<Secret>,
+}
+
+/// Turns and those who watch them.
+#[derive(Clone, Debug)]
+pub struct ChatSettings {
+    /// `DATA_DIR`, default `.docent`: where turns wait that PostgreSQL could not take.
+    pub data_dir: PathBuf,
+    /// `MAX_TURNS`: turns that run at once on this node, default 1000; more wait in a queue.
+    pub max_turns: usize,
+    /// `TURN_RETENTION`: how long the log of an ended turn can be replayed, default 10 minutes;
+    /// afterwards a client that attaches gets the stored message.
+    pub retention: Duration,
+    /// `CONNECTIONS_PER_USER`: streams and sockets one person may have open, default 50.
+    pub connections_per_user: usize,
 }
 
 /// The language models.
@@ -114,6 +141,8 @@ pub enum LogFormat {
 pub struct Settings {
     pub server: ServerSettings,
     pub database: DatabaseSettings,
+    pub cluster: ClusterSettings,
+    pub chat: ChatSettings,
     pub models: ModelSettings,
     pub mail: MailSettings,
     pub login: LoginSettings,
@@ -141,6 +170,8 @@ impl Settings {
                 connections: l.parse("DATABASE_CONNECTIONS", "a number of connections", 20),
                 wait: Duration::from_secs(l.parse("DATABASE_WAIT", "a number of seconds", 5)),
             },
+            cluster: ClusterSettings { redis_url: l.text("REDIS_URL").map(Secret::new) },
+            chat: chat(l),
             models: models(l),
             mail: MailSettings {
                 smtp_url: l.text("SMTP_URL").map(Secret::new),
@@ -196,7 +227,14 @@ impl Settings {
             ),
             _ => {}
         }
+        if let Some(url) = &self.cluster.redis_url
+            && !["redis://", "rediss://"].iter().any(|scheme| url.expose().starts_with(scheme))
+        {
+            l.complain("REDIS_URL must look like redis://:password@host:6379/0");
+        }
         let at_least_one = [
+            ("MAX_TURNS", self.chat.max_turns as u64),
+            ("CONNECTIONS_PER_USER", self.chat.connections_per_user as u64),
             ("DATABASE_CONNECTIONS", u64::from(self.database.connections)),
             ("INGEST_CONCURRENCY", self.ingest_concurrency as u64),
             ("LOGIN_CODES_PER_QUARTER_HOUR", u64::from(self.login.codes_per_quarter_hour)),
@@ -229,6 +267,15 @@ fn server(l: &mut Layers, dev: bool) -> ServerSettings {
         allowed_origins,
         drain_timeout: Duration::from_secs(l.parse("DRAIN_TIMEOUT", "a number of seconds", 120)),
         metrics_token: l.text("METRICS_TOKEN").map(Secret::new),
+    }
+}
+
+fn chat(l: &mut Layers) -> ChatSettings {
+    ChatSettings {
+        data_dir: l.text("DATA_DIR").map_or_else(|| ".docent".into(), PathBuf::from),
+        max_turns: l.parse("MAX_TURNS", "a number of turns", 1000),
+        retention: Duration::from_secs(l.parse("TURN_RETENTION", "a number of seconds", 600)),
+        connections_per_user: l.parse("CONNECTIONS_PER_USER", "a number of connections", 50),
     }
 }
 

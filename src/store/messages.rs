@@ -82,22 +82,3 @@ impl Message {
         messages::table.find((tenant, id)).select(Self::as_select()).first(conn).await.optional()
     }
 }
-
-/// The question of a turn.
-pub async fn question_of(
-    conn: &mut Conn,
-    tenant: TenantId,
-    turn: TurnId,
-) -> QueryResult<Option<MessageId>> {
-    messages::table
-        .filter(
-            messages::tenant_id
-                .eq(tenant)
-                .and(messages::turn_id.eq(turn))
-                .and(messages::role.eq("user")),
-        )
-        .select(messages::id)
-        .first(conn)
-        .await
-        .optional()
-}

@@ -22,6 +22,7 @@ pub mod jobs;
 pub mod ledger;
 pub mod login_codes;
 pub mod messages;
+pub mod nodes;
 pub mod pages;
 pub mod plans;
 pub mod prices;

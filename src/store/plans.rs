@@ -6,7 +6,7 @@ use crate::types::TenantId;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
-/// A plan's rate limits, per minute.
+/// A plan's rate limits, per minute, and how many turns may run at once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Queryable, Selectable)]
 #[diesel(table_name = plans)]
 pub struct Plan {
@@ -15,6 +15,8 @@ pub struct Plan {
     pub user_requests_per_minute: i32,
     pub tenant_tokens_per_minute: i32,
     pub user_tokens_per_minute: i32,
+    pub tenant_concurrent_turns: i32,
+    pub user_concurrent_turns: i32,
 }
 
 /// A plan's allowance of a meter per month.

@@ -70,6 +70,7 @@ diesel::table! {
         title -> Text,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        leaf_id -> Nullable<Uuid>,
     }
 }
 
@@ -193,6 +194,16 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
 
+    nodes (id) {
+        id -> Uuid,
+        lease_until -> Timestamptz,
+        started_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
     plan_quotas (plan, scope, meter) {
         plan -> Text,
         scope -> Text,
@@ -210,6 +221,8 @@ diesel::table! {
         user_requests_per_minute -> Int4,
         tenant_tokens_per_minute -> Int4,
         user_tokens_per_minute -> Int4,
+        tenant_concurrent_turns -> Int4,
+        user_concurrent_turns -> Int4,
     }
 }
 
@@ -310,7 +323,6 @@ diesel::table! {
         provider -> Text,
         model -> Text,
         owner -> Uuid,
-        lease_until -> Timestamptz,
         stop_requested -> Bool,
         prompt_tokens -> Nullable<Int4>,
         error_code -> Nullable<Text>,
@@ -318,6 +330,7 @@ diesel::table! {
         latency_ms -> Nullable<Int4>,
         created_at -> Timestamptz,
         ended_at -> Nullable<Timestamptz>,
+        question_id -> Uuid,
     }
 }
 
@@ -392,6 +405,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     jobs,
     login_codes,
     messages,
+    nodes,
     plan_quotas,
     plans,
     prices,

@@ -164,6 +164,7 @@ impl Office {
             id: turn,
             conversation_id: conversation,
             user_id: user,
+            question_id: MessageId::new(),
             answer_id: MessageId::new(),
             idempotency_key: None,
             request_hash: &[],

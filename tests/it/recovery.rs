@@ -16,11 +16,11 @@ pub async fn left_behind() -> (Database, Provider, User) {
     (database, provider, anna)
 }
 
-/// Says that nobody holds anything: the node that did is dead, and the lease would tell so in 15 s.
+/// Says that nobody holds anything: the node that did is dead, and the lease would tell so in 10 s.
 pub async fn expire_leases(database: &Database) {
     database
         .run(
-            "UPDATE turns SET lease_until = '-infinity' WHERE state = 'running';
+            "UPDATE nodes SET lease_until = '-infinity';
              UPDATE jobs SET lease_until = '-infinity' WHERE state = 'running'",
         )
         .await;

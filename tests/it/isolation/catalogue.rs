@@ -7,6 +7,7 @@ use crate::support::Database;
 const SHARED: &[(&str, &str)] = &[
     ("__diesel_schema_migrations", "which migrations ran"),
     ("embedding_models", "names and dimensions of models"),
+    ("nodes", "the server processes and their leases"),
     ("plan_quotas", "the operator's price list"),
     ("plans", "the operator's price list"),
     ("prices", "the operator's price list"),

@@ -1,0 +1,11 @@
+REVOKE SELECT, DELETE ON turn_segments FROM docent_system;
+DROP POLICY system ON turn_segments;
+ALTER TABLE plans DROP COLUMN tenant_concurrent_turns, DROP COLUMN user_concurrent_turns;
+DROP INDEX messages_tenant_id_parent_id_idx;
+ALTER TABLE conversations DROP COLUMN leaf_id;
+ALTER TABLE turns DROP COLUMN question_id;
+DROP INDEX turns_ended, turns_running;
+ALTER TABLE turns ADD COLUMN lease_until timestamptz NOT NULL DEFAULT now();
+ALTER TABLE turns ALTER COLUMN lease_until DROP DEFAULT;
+CREATE INDEX turns_lease ON turns (lease_until) WHERE state = 'running';
+DROP TABLE nodes;
