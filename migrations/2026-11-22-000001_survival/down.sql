@@ -4,7 +4,7 @@ ALTER TABLE plans DROP COLUMN tenant_concurrent_turns, DROP COLUMN user_concurre
 DROP INDEX messages_tenant_id_parent_id_idx;
 ALTER TABLE conversations DROP COLUMN leaf_id;
 ALTER TABLE turns DROP COLUMN question_id;
-DROP INDEX turns_ended, turns_running;
+DROP INDEX turns_running;
 ALTER TABLE turns ADD COLUMN lease_until timestamptz NOT NULL DEFAULT now();
 ALTER TABLE turns ALTER COLUMN lease_until DROP DEFAULT;
 CREATE INDEX turns_lease ON turns (lease_until) WHERE state = 'running';

@@ -13,7 +13,6 @@ GRANT SELECT ON nodes TO docent_app;
 DROP INDEX turns_lease;
 ALTER TABLE turns DROP COLUMN lease_until;
 CREATE INDEX turns_running ON turns (owner) WHERE state = 'running';
-CREATE INDEX turns_ended ON turns (ended_at) WHERE ended_at IS NOT NULL;
 
 -- The question a turn answers: its own, or, when an answer is regenerated, an earlier turn's.
 ALTER TABLE turns ADD COLUMN question_id uuid;

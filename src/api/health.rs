@@ -2,6 +2,7 @@
 
 use super::problem::{Code, Problem};
 use super::state::State;
+use crate::cluster::Status;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use diesel_async::RunQueryDsl;
@@ -28,7 +29,15 @@ pub(super) async fn readyz(state: web::Data<State>) -> Result<HttpResponse, Prob
         tx.commit().await
     };
     match tokio::time::timeout(Duration::from_secs(2), ping).await {
-        Ok(Ok(())) => Ok(HttpResponse::Ok().json(json!({"status": "ready"}))),
+        Ok(Ok(())) => {
+            // Without Redis a node still serves; whoever looks should know that it is away.
+            let redis = match state.cluster.check().await {
+                Status::Alone => "unused",
+                Status::Connected => "connected",
+                Status::Away => "away",
+            };
+            Ok(HttpResponse::Ok().json(json!({"status": "ready", "redis": redis})))
+        }
         _ => Err(Problem::new(Code::Unavailable, "The database does not answer.")),
     }
 }

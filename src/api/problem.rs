@@ -35,6 +35,8 @@ pub enum Code {
     IdempotencyConflict,
     RateLimited,
     QuotaExceeded,
+    TooManyTurns,
+    Overloaded,
     UpstreamFailed,
     Unavailable,
     Internal,
@@ -70,6 +72,10 @@ impl Code {
             ),
             Self::RateLimited => ("rate_limited", S::TOO_MANY_REQUESTS, "Too many requests"),
             Self::QuotaExceeded => ("quota_exceeded", S::TOO_MANY_REQUESTS, "The quota is used up"),
+            Self::TooManyTurns => {
+                ("too_many_turns", S::TOO_MANY_REQUESTS, "Too many answers are being written")
+            }
+            Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "The server is full"),
             Self::UpstreamFailed => {
                 ("upstream_failed", S::BAD_GATEWAY, "The model could not answer")
             }
@@ -249,6 +255,15 @@ impl From<Refused> for Problem {
                 Self::new(Code::RateLimited, detail).retry_after(wait)
             }
             Refused::QuotaExceeded(exceeded) => Self::quota(&exceeded),
+            Refused::TooManyTurns { limit } => Self::new(
+                Code::TooManyTurns,
+                format!("{limit} answers are being written already: wait for one or stop it."),
+            )
+            .retry_after(Duration::from_secs(1)),
+            Refused::Overloaded => {
+                Self::new(Code::Overloaded, "Too many questions are waiting on this server.")
+                    .retry_after(Duration::from_secs(2))
+            }
             Refused::Draining => Self::new(Code::Unavailable, "The server is restarting.")
                 .retry_after(Duration::from_secs(1)),
             Refused::Busy => Self::new(Code::Unavailable, "Too much is waiting here already.")

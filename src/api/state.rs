@@ -2,6 +2,7 @@
 
 use crate::accounts::{Directory, Login, Sessions, Tickets};
 use crate::chat::Chat;
+use crate::cluster::Cluster;
 use crate::config::ServerSettings;
 use crate::documents::{Catalogue, Progress, Uploads};
 use crate::store::Db;
@@ -21,6 +22,7 @@ pub struct StateParts {
     pub catalogue: Catalogue,
     pub progress: Progress,
     pub chat: Chat,
+    pub cluster: Cluster,
     pub metrics: MetricsPage,
     pub settings: ServerSettings,
     pub default_model: String,

@@ -8,6 +8,7 @@ use crate::accounts::{Directory, Login, LoginParts, Sessions, Tickets};
 use crate::api::{self, State, StateParts};
 use crate::auth::{AccessTokens, Keys};
 use crate::chat::{Chat, ChatParts};
+use crate::cluster::Cluster;
 use crate::config::Settings;
 use crate::documents::extract::Extractor;
 use crate::documents::{Catalogue, Ingestor, Progress, Uploads};
@@ -87,10 +88,17 @@ impl App {
         let queue = Queue::new(db.clone(), node);
         let progress = Progress::default();
         let (limiter, plans) = (RateLimiter::new(), Plans::new(db.clone()));
+        let cluster = match &settings.cluster.redis_url {
+            Some(url) => Cluster::join(url, node, &tasks)?,
+            None => Cluster::default(),
+        };
+        let retention = settings.chat.retention;
         let chat = Chat::new(ChatParts {
             db: db.clone(),
+            cluster: cluster.clone(),
             tasks: tasks.clone(),
             node,
+            settings: settings.chat,
             model: Arc::clone(&models.chat),
             default_model: models.chat_name.clone(),
             max_output_tokens: settings.models.max_output_tokens,
@@ -120,11 +128,16 @@ impl App {
             progress: progress.clone(),
         };
         worker::run_ingestion(&tasks, &ingestor, settings.ingest_concurrency);
-        chat.register().await?;
-        let tending = chat.clone();
-        tasks.spawn("turn-leases", async move { tending.keep_leases().await });
-        let (janitor_login, page) = (login.clone(), metrics.clone());
-        worker::run_janitor(&tasks, db.clone(), limiter, plans, janitor_login, page);
+        chat.join().await?;
+        let janitor = worker::Janitor {
+            db: db.clone(),
+            limiter,
+            plans,
+            login: login.clone(),
+            metrics: metrics.clone(),
+            retention,
+        };
+        worker::run_janitor(&tasks, janitor);
         let closing_sockets = CancellationToken::new();
         let drain_timeout = settings.server.drain_timeout;
         let state = State::new(StateParts {
@@ -136,6 +149,7 @@ impl App {
             dev: settings.dev,
             closing_sockets: closing_sockets.clone(),
             chat: chat.clone(),
+            cluster,
             db,
             sessions,
             login,

@@ -64,6 +64,7 @@ pub async fn dev(mut settings: Settings, options: DevOptions) -> Result<(), AppE
             "`dev` shows login codes to everybody who can reach it: it is for trying out"
         );
     }
+    settings.chat.data_dir.clone_from(&options.data_dir);
     settings.server.drain_timeout = settings.server.drain_timeout.min(DRAIN);
     let started = start(settings, url, secret, cluster.is_some()).await;
     let outcome = match started {

@@ -2,6 +2,7 @@
 
 use crate::accounts::AccountError;
 use crate::auth::JwtError;
+use crate::cluster::ClusterError;
 use crate::dev::DevError;
 use crate::mail::MailError;
 use crate::net::ClientError;
@@ -32,6 +33,8 @@ pub enum AppError {
     Dimensions(String),
     #[error("cannot listen on {address}: {error}")]
     Listen { address: String, error: std::io::Error },
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     #[error("{what}: {error}")]
     Io { what: String, error: std::io::Error },
 }

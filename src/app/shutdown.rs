@@ -27,6 +27,7 @@ pub(super) async fn drain(parts: &Running, hurry: impl Future<Output = ()>) {
     if let Err(error) = parts.queue.release_all().await {
         tracing::warn!(%error, "Jobs could not be given back; their leases will run out");
     }
+    parts.chat.leave().await;
     tokio::time::sleep(LAST_FRAMES).await;
     parts.handle.stop(true).await;
     parts.tasks.close(TASKS).await;

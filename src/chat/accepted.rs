@@ -47,6 +47,10 @@ pub enum Refused {
     RateLimited(Limited),
     #[error("a quota is used up")]
     QuotaExceeded(QuotaExceeded),
+    #[error("too many turns run at once")]
+    TooManyTurns { limit: u32 },
+    #[error("the server is full")]
+    Overloaded,
     #[error("the server is restarting")]
     Draining,
     #[error("the conversation has too many requests waiting")]

@@ -9,6 +9,7 @@ use super::{history, prompt};
 use crate::llm::{ChatEvent, ChatRequest, ChatStream, LlmError, TokenUsage, tokens};
 use crate::retrieval::Passage;
 use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -19,15 +20,24 @@ const TOTAL: Duration = Duration::from_secs(300);
 const MAX_BYTES: usize = 1 << 20;
 
 /// How an answer ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum End {
     Complete,
     Stopped,
     /// A stable code, and a sentence for the user.
     Failed {
-        code: &'static str,
+        code: String,
         message: String,
+        /// Asking again may succeed.
+        retryable: bool,
     },
+}
+
+impl End {
+    /// Cut off by us: asking again will do.
+    pub(super) fn interrupted(message: &str) -> Self {
+        Self::Failed { code: "interrupted".into(), message: message.into(), retryable: true }
+    }
 }
 
 /// All that is known about an answer when it ended.
@@ -76,12 +86,11 @@ pub(super) async fn answer(
     let end = tokio::select! {
         biased;
         () = ends.stop.cancelled() => End::Stopped,
-        () = ends.cut.cancelled() => failed(
-            "interrupted",
+        () = ends.cut.cancelled() => End::interrupted(
             "The server is restarting and had to cut this answer short. Ask again in a moment.",
         ),
         end = tokio::time::timeout(TOTAL, work) => {
-            end.unwrap_or_else(|_| failed("upstream_timeout", "The model took too long to answer."))
+            end.unwrap_or_else(|_| failed("model_timeout", "The model took too long to answer.", true))
         }
     };
     // The stream was dropped with `work`: the connection to the provider is closed by now.
@@ -92,8 +101,8 @@ pub(super) async fn answer(
     answer
 }
 
-fn failed(code: &'static str, message: impl Into<String>) -> End {
-    End::Failed { code, message: message.into() }
+fn failed(code: &str, message: impl Into<String>, retryable: bool) -> End {
+    End::Failed { code: code.into(), message: message.into(), retryable }
 }
 
 async fn run(
@@ -115,7 +124,8 @@ async fn run(
         }
         Err(error) => {
             tracing::error!(turn.id = %order.turn, %error, "Retrieval failed");
-            return failed("retrieval_failed", "The documents could not be searched. Try again.");
+            let message = "The documents could not be searched. Try again.";
+            return failed("retrieval_failed", message, true);
         }
     }
     append_sources(log, &answer.passages);
@@ -134,7 +144,7 @@ async fn run(
 
 fn upstream_failed(order: &Order, error: &LlmError) -> End {
     tracing::warn!(turn.id = %order.turn, error.code = error.code(), %error, "The model failed");
-    failed(error.code(), error.public_message())
+    failed(error.code(), error.public_message(), error.retryable())
 }
 
 fn append_sources(log: &TurnLog, passages: &[Passage]) {

@@ -3,9 +3,11 @@
 //! After a crash it is what clients resume from and what the turn is billed by. It never holds the
 //! stream up: when the database is away, parts wait in the log and are written when it is back.
 
-use super::log::{Cursor, json_lines};
-use crate::store::{Db, DbError, segments, turns};
-use crate::types::TenantId;
+use super::log::Cursor;
+use super::service::ChatParts;
+use crate::store::turns::{self, Turn};
+use crate::store::{Db, DbError, segments};
+use crate::types::{NodeId, TenantId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -16,6 +18,7 @@ const EVERY: Duration = Duration::from_millis(500);
 /// Writes one turn's log.
 pub(super) struct Journal {
     db: Db,
+    node: NodeId,
     tenant: TenantId,
     cursor: Cursor,
     /// Set by the turn when the model is asked.
@@ -25,12 +28,13 @@ pub(super) struct Journal {
 
 impl Journal {
     pub(super) fn new(
-        db: Db,
+        parts: &ChatParts,
         tenant: TenantId,
         cursor: Cursor,
         prompt_tokens: Arc<AtomicU32>,
     ) -> Self {
-        Self { db, tenant, cursor, prompt_tokens, prompt_tokens_written: false }
+        let (db, node) = (parts.db.clone(), parts.node);
+        Self { db, node, tenant, cursor, prompt_tokens, prompt_tokens_written: false }
     }
 
     /// Writes until `finish` is sent or dropped; returns the first offset that is not written.
@@ -41,8 +45,8 @@ impl Journal {
                 _ = &mut finish => return written,
                 () = tokio::time::sleep(EVERY) => {}
             }
-            let lines = self.lines_from(written);
-            if let Some((text, next)) = lines {
+            let (text, next) = self.cursor.log().lines_from(written);
+            if !text.is_empty() {
                 match self.write(written, &text).await {
                     Ok(()) => written = next,
                     Err(error) => {
@@ -54,17 +58,12 @@ impl Journal {
         }
     }
 
-    /// All parts from `offset` on, as JSON lines, and the offset after them.
-    fn lines_from(&mut self, offset: usize) -> Option<(String, usize)> {
-        let mut cursor = self.cursor.log().cursor(offset);
-        let batches = std::iter::from_fn(|| cursor.take_ready());
-        let text = json_lines(batches.flat_map(|batch| batch.parts));
-        (!text.is_empty()).then(|| (text, cursor.offset()))
-    }
-
     async fn write(&mut self, offset: usize, text: &str) -> Result<(), DbError> {
         let turn = self.cursor.log().turn();
         let mut tx = self.db.tenant(self.tenant).await?;
+        if !Turn::hold(&mut tx, self.tenant, turn, self.node).await? {
+            return Ok(()); // closed by somebody who took us for dead: their log stays as it is
+        }
         let tokens = self.prompt_tokens.load(Ordering::Relaxed);
         if tokens > 0 && !self.prompt_tokens_written {
             let tokens = i32::try_from(tokens).unwrap_or(i32::MAX);

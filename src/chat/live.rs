@@ -1,12 +1,12 @@
 //! The turns that run on this node, and those that just ended.
 
+use super::answer::{End, Ends};
 use super::log::TurnLog;
-use super::part::Part;
+use super::settle::last_parts;
 use crate::types::{Ctx, TurnId};
-use dashmap::DashMap;
+use dashmap::{DashMap, DashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
 
 /// How long an ended log stays in memory; later it is read from the database, byte for byte.
 const RETENTION: Duration = Duration::from_secs(30);
@@ -16,7 +16,7 @@ const RETENTION: Duration = Duration::from_secs(30);
 pub(super) struct LiveTurn {
     pub(super) ctx: Ctx,
     pub(super) log: Arc<TurnLog>,
-    pub(super) stop: CancellationToken,
+    pub(super) ends: Ends,
     ended_at: Option<Instant>,
     /// A document was deleted while it ran: its log may quote it, and nobody gets it once it ended.
     forget: bool,
@@ -26,12 +26,24 @@ pub(super) struct LiveTurn {
 #[derive(Default)]
 pub(super) struct LiveTurns {
     turns: DashMap<TurnId, LiveTurn>,
+    /// Being opened: their rows may be there already.
+    opening: DashSet<TurnId>,
 }
 
 impl LiveTurns {
-    pub(super) fn insert(&self, ctx: Ctx, log: Arc<TurnLog>, stop: CancellationToken) {
+    pub(super) fn begin(&self, id: TurnId) {
+        self.opening.insert(id);
+    }
+
+    /// It was not opened.
+    pub(super) fn give_up(&self, id: TurnId) {
+        self.opening.remove(&id);
+    }
+
+    pub(super) fn insert(&self, ctx: Ctx, log: Arc<TurnLog>, ends: Ends) {
         let id = log.turn();
-        self.turns.insert(id, LiveTurn { ctx, log, stop, ended_at: None, forget: false });
+        self.turns.insert(id, LiveTurn { ctx, log, ends, ended_at: None, forget: false });
+        self.opening.remove(&id);
         metrics::gauge!("docent_turns_running").increment(1.0);
     }
 
@@ -51,13 +63,14 @@ impl LiveTurns {
         }
     }
 
-    /// A turn whose task is over without having ended it (it panicked): its readers are told, and its
-    /// lease is left to run out, so that it is swept and billed.
+    /// A turn whose task is over without having ended it (it panicked): its readers are told, and
+    /// nobody runs it any more, so that it is swept and billed.
     pub(super) fn abandon(&self, id: TurnId) {
+        self.opening.remove(&id);
         let open = self.turns.remove_if(&id, |_, turn| turn.ended_at.is_none());
         if let Some((_, turn)) = open {
-            let error_text = "Something went wrong here. Ask again in a moment.".into();
-            turn.log.append(&Part::Error { error_text });
+            let end = End::interrupted("Something went wrong here. Ask again in a moment.");
+            last_parts(&end, None).iter().for_each(|part| turn.log.append(part));
             metrics::gauge!("docent_turns_running").decrement(1.0);
         }
     }
@@ -73,8 +86,21 @@ impl LiveTurns {
     /// Stops a turn, whoever asked.
     pub(super) fn stop(&self, id: TurnId) {
         if let Some(turn) = self.turns.get(&id) {
-            turn.stop.cancel();
+            turn.ends.stop.cancel();
         }
+    }
+
+    /// Cuts a turn short that is not ours any more.
+    pub(super) fn cut(&self, id: TurnId) {
+        if let Some(turn) = self.turns.get(&id) {
+            turn.ends.cut.cancel();
+        }
+    }
+
+    /// True of a turn that this node works on.
+    pub(super) fn works_on(&self, id: TurnId) -> bool {
+        self.opening.contains(&id)
+            || self.turns.get(&id).is_some_and(|turn| turn.ended_at.is_none())
     }
 
     /// True once a turn's clients have been told its end, though its task may not be over yet.

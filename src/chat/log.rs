@@ -26,6 +26,7 @@ struct Progress {
 #[derive(Debug)]
 pub struct TurnLog {
     turn: TurnId,
+    snapshot: bool,
     parts: RwLock<Vec<Bytes>>,
     progress: watch::Sender<Progress>,
 }
@@ -34,8 +35,19 @@ impl TurnLog {
     /// An empty log.
     #[must_use]
     pub fn new(turn: TurnId) -> Arc<Self> {
+        Arc::new(Self::with(turn, false))
+    }
+
+    /// An empty log for the stored message of a turn whose own log is gone: its offsets are not
+    /// those of that log, so every reader begins at its beginning.
+    #[must_use]
+    pub fn snapshot(turn: TurnId) -> Arc<Self> {
+        Arc::new(Self::with(turn, true))
+    }
+
+    fn with(turn: TurnId, snapshot: bool) -> Self {
         let (progress, _) = watch::channel(Progress::default());
-        Arc::new(Self { turn, parts: RwLock::default(), progress })
+        Self { turn, snapshot, parts: RwLock::default(), progress }
     }
 
     /// The turn this is the log of.
@@ -61,6 +73,31 @@ impl TurnLog {
         };
         let (ended, failed) = (part.is_terminal(), matches!(part, Part::Error { .. }));
         self.progress.send_replace(Progress { len, ended, failed });
+    }
+
+    /// Appends what is new of parts that another node wrote, given as JSON lines that begin at
+    /// offset `first`; false when parts before them are missing. More than one may copy at a time.
+    pub(super) fn copy(&self, first: usize, lines: &str) -> bool {
+        let mut parts = self.parts.write().unwrap_or_else(PoisonError::into_inner);
+        if self.ended() {
+            return true;
+        }
+        let Some(known) = parts.len().checked_sub(first) else { return false };
+        let fresh = lines.lines().skip(known);
+        parts.extend(fresh.map(|line| Bytes::copy_from_slice(line.as_bytes())));
+        let end = lines.lines().next_back().and_then(ending);
+        let last = parts.last().and_then(|part| ending(&String::from_utf8_lossy(part)));
+        if let (Some(_), None, Some(line)) = (end, last, lines.lines().next_back()) {
+            // Closed by somebody who knew less than we do: the end is told all the same.
+            parts.push(Bytes::copy_from_slice(line.as_bytes()));
+        }
+        let progress = Progress {
+            len: parts.len(),
+            ended: end.is_some(),
+            failed: end == Some(Ending::Failed),
+        };
+        self.progress.send_replace(progress);
+        true
     }
 
     /// How many parts there are.
@@ -91,7 +128,14 @@ impl TurnLog {
     #[must_use]
     pub fn cursor(self: &Arc<Self>, offset: usize) -> Cursor {
         let progress = self.progress.subscribe();
-        Cursor { log: Arc::clone(self), next: offset, progress, done: false }
+        let next = if self.snapshot { 0 } else { offset };
+        Cursor { log: Arc::clone(self), next, progress, done: false }
+    }
+
+    /// The parts from `offset` on as JSON lines, and the offset after them.
+    pub(super) fn lines_from(&self, offset: usize) -> (String, usize) {
+        let parts = self.parts.read().unwrap_or_else(PoisonError::into_inner);
+        (json_lines(parts.iter().skip(offset).cloned()), parts.len().max(offset))
     }
 
     fn read(&self, from: usize) -> Vec<Bytes> {
@@ -104,6 +148,19 @@ impl TurnLog {
         };
         parts.iter().skip(from).take(BATCH_PARTS).take_while(fits).cloned().collect()
     }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Well,
+    Failed,
+}
+
+/// Whether an encoded part is a terminal one.
+fn ending(line: &str) -> Option<Ending> {
+    const TERMINAL: [&str; 3] = [r#"{"type":"finish""#, r#"{"type":"abort""#, r#"{"type":"error""#];
+    let place = TERMINAL.iter().position(|start| line.starts_with(start))?;
+    Some(if place == 2 { Ending::Failed } else { Ending::Well })
 }
 
 /// Encodes a part as JSON.
@@ -237,6 +294,29 @@ mod tests {
         log.append(&Part::Error { error_text: "lost".into() });
         assert_eq!(read_all(ahead).await.len(), 1, "it saw another part at offset 1");
         assert_eq!(read_all(log.cursor(0)).await.len(), 2, "once is enough for who sees it come");
+    }
+
+    #[test]
+    fn copies_from_two_sources_become_one_log() {
+        let log = TurnLog::new(TurnId::new());
+        let line = |n: usize| {
+            format!("{}\n", String::from_utf8_lossy(&encode(&Part::delta(n.to_string()))))
+        };
+        let lines = |range: std::ops::Range<usize>| range.map(line).collect::<String>();
+        assert!(log.copy(0, &lines(0..3)));
+        assert!(!log.copy(5, &lines(5..6)), "3 and 4 are missing");
+        assert!(log.copy(1, &lines(1..5)), "what is known is skipped");
+        assert!(log.copy(0, &lines(0..2)));
+        assert_eq!(log.len(), 5);
+        let end = r#"{"type":"error","errorText":"lost"}"#;
+        assert!(log.copy(3, end), "closed by who saw three parts only");
+        assert!(log.ended());
+        let mut cursor = log.cursor(0);
+        let parts = cursor.take_ready().unwrap().parts;
+        assert_eq!(parts[..5].concat(), lines(0..5).replace('\n', "").as_bytes());
+        assert_eq!(parts[5], end.as_bytes());
+        assert!(log.copy(6, &lines(6..7)));
+        assert_eq!(log.len(), 6, "nothing comes after the end");
     }
 
     proptest! {

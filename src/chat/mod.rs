@@ -5,11 +5,15 @@
 //! path ends in exactly one terminal part and one settled reservation. Wire formats are `api`'s.
 
 mod accepted;
+mod admission;
 mod answer;
+mod commands;
+mod follow;
 mod history;
 mod journal;
 mod live;
 mod log;
+mod mirror;
 mod open;
 mod part;
 mod prompt;
@@ -19,10 +23,11 @@ mod replay;
 mod service;
 mod session;
 mod settle;
+mod tend;
 mod turn;
+mod unsettled;
 
 pub use accepted::{Accepted, Asked, Refused};
 pub use log::{Batch, Cursor, TurnLog};
-pub use part::{CitationData, Part, UsageData};
-pub use recovery::close_orphans;
+pub use part::{CitationData, ErrorData, Part, UsageData};
 pub use service::{Chat, ChatParts, Stopped};

@@ -10,15 +10,44 @@ use utoipa::ToSchema;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Part {
-    Start { message_id: MessageId },
-    SourceDocument { source_id: DocumentId, media_type: String, title: String, filename: String },
-    DataCitation { id: String, data: CitationData },
-    TextStart { id: String },
-    TextDelta { id: String, delta: String },
-    TextEnd { id: String },
-    DataUsage { data: UsageData },
+    Start {
+        message_id: MessageId,
+    },
+    SourceDocument {
+        source_id: DocumentId,
+        media_type: String,
+        title: String,
+        filename: String,
+    },
+    DataCitation {
+        id: String,
+        data: CitationData,
+    },
+    TextStart {
+        id: String,
+    },
+    TextDelta {
+        id: String,
+        delta: String,
+    },
+    TextEnd {
+        id: String,
+    },
+    DataUsage {
+        data: UsageData,
+    },
+    /// What the `error` part that follows means to a program.
+    DataError {
+        data: ErrorData,
+    },
+    /// The log is gone: what follows is the stored message, whole.
+    DataSnapshot {
+        data: SnapshotData,
+    },
     Finish {},
-    Error { error_text: String },
+    Error {
+        error_text: String,
+    },
     Abort {},
 }
 
@@ -94,6 +123,22 @@ pub struct UsageData {
     pub provenance: Provenance,
     /// Billionths of a US dollar; null when the model has no price.
     pub cost_nano_usd: Option<i64>,
+}
+
+/// Why an answer failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ErrorData {
+    /// Stable, for programs.
+    pub code: String,
+    /// Asking again may succeed.
+    pub retryable: bool,
+}
+
+/// Says of a stream that it is not the turn's own log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SnapshotData {
+    /// complete, stopped or failed.
+    pub state: String,
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
-//! Turns of nodes that died: closed from their journal and billed as estimated.
+//! Turns of nodes that died: closed from what they left in the journal and in Redis, and billed as
+//! estimated.
 
 use super::answer::End;
-use super::log::{encode, json_lines};
-use super::part::{Part, UsageData};
+use super::log::TurnLog;
+use super::part::{CitationData, Part, UsageData};
+use super::replay::load;
 use super::settle::{last_parts, usage};
+use crate::cluster::{Cluster, Run, Writer};
 use crate::llm::tokens;
 use crate::metering::{self, Bill, Item};
 use crate::store::citations::{self, Citation};
@@ -11,21 +14,23 @@ use crate::store::messages::NewMessage;
 use crate::store::turns::{Ending, Turn};
 use crate::store::{Conn, Db, DbError, conversations, nodes, segments};
 use crate::types::{Meter, Provenance, TenantId, TurnId};
+use bytes::Bytes;
+use std::sync::Arc;
 
 const BATCH: i64 = 100;
 
-/// Closes the turns whose lease ran out; returns how many.
+/// Closes the turns whose node is dead; returns how many.
 ///
 /// # Errors
 /// When the database cannot be asked which there are. One that cannot be closed is logged and tried
 /// again at the next sweep.
-pub async fn close_orphans(db: &Db) -> Result<usize, DbError> {
+pub(super) async fn close_orphans(db: &Db, cluster: &Cluster) -> Result<usize, DbError> {
     let mut tx = db.system().await?;
     let orphans = nodes::orphans(&mut tx, BATCH).await?;
     tx.commit().await?;
     let mut closed = 0;
     for (tenant, id) in orphans {
-        match close(db, tenant, id).await {
+        match close(db, cluster, tenant, id).await {
             Ok(true) => closed += 1,
             Ok(false) => {}
             Err(error) => {
@@ -40,64 +45,79 @@ pub async fn close_orphans(db: &Db) -> Result<usize, DbError> {
     Ok(closed)
 }
 
-/// What a dead node's journal says about an answer.
+/// What a dead node's log says about an answer.
 #[derive(Default)]
 struct Remains {
-    next_offset: usize,
     text: String,
     text_open: bool,
-    citations: Vec<super::part::CitationData>,
+    citations: Vec<CitationData>,
     usage: Option<UsageData>,
+    /// Clients were told this end, but it was not settled.
+    told: Option<Part>,
 }
 
 impl Remains {
-    async fn load(tx: &mut Conn, tenant: TenantId, turn: TurnId) -> diesel::QueryResult<Self> {
+    fn of(log: &Arc<TurnLog>) -> Self {
         let mut remains = Self::default();
-        for segment in segments::load(tx, tenant, turn, 0).await? {
-            if usize::try_from(segment.first_offset).ok() != Some(remains.next_offset) {
-                break;
-            }
-            for line in segment.parts.lines() {
-                remains.next_offset += 1;
-                match serde_json::from_str(line) {
-                    Ok(Part::TextStart { .. }) => remains.text_open = true,
-                    Ok(Part::TextEnd { .. }) => remains.text_open = false,
-                    Ok(Part::TextDelta { delta, .. }) => remains.text.push_str(&delta),
-                    Ok(Part::DataCitation { data, .. }) => remains.citations.push(data),
-                    Ok(Part::DataUsage { data }) => remains.usage = Some(data),
-                    _ => {}
-                }
+        let mut cursor = log.cursor(0);
+        for part in std::iter::from_fn(|| cursor.take_ready()).flat_map(|batch| batch.parts) {
+            match serde_json::from_slice(&part) {
+                Ok(Part::TextStart { .. }) => remains.text_open = true,
+                Ok(Part::TextEnd { .. }) => remains.text_open = false,
+                Ok(Part::TextDelta { delta, .. }) => remains.text.push_str(&delta),
+                Ok(Part::DataCitation { data, .. }) => remains.citations.push(data),
+                Ok(Part::DataUsage { data }) => remains.usage = Some(data),
+                Ok(part) if part.is_terminal() => remains.told = Some(part),
+                _ => {}
             }
         }
-        Ok(remains)
+        remains
     }
 
-    /// As for a turn that was cut off: nothing before the first token, otherwise prompt and text.
+    fn end(&self) -> End {
+        match self.told {
+            Some(Part::Finish {}) => End::Complete,
+            Some(Part::Abort {}) => End::Stopped,
+            _ => End::interrupted("The server was interrupted while it answered. Ask again."),
+        }
+    }
+
+    /// As clients were told, or as for a turn that was cut off: nothing before the first token,
+    /// otherwise prompt and text.
     fn items(&self, prompt: Option<i32>) -> Vec<Item> {
-        if self.text.is_empty() {
+        if self.text.is_empty() && self.usage.is_none() {
             return Vec::new();
         }
-        let estimated =
-            |meter, quantity| Item { meter, quantity, provenance: Provenance::Estimated };
+        let told = self.usage.as_ref();
+        let provenance = told.map_or(Provenance::Estimated, |usage| usage.provenance);
+        let input = told.map_or(i64::from(prompt.unwrap_or(0)), |usage| usage.input_tokens);
+        let counted = || i64::from(tokens::count(&self.text));
+        let output = told.map_or_else(counted, |usage| usage.output_tokens);
         vec![
             Item::exact(Meter::Requests, 1),
-            estimated(Meter::InputTokens, i64::from(prompt.unwrap_or(0))),
-            estimated(Meter::OutputTokens, i64::from(tokens::count(&self.text))),
+            Item { meter: Meter::InputTokens, quantity: input, provenance },
+            Item { meter: Meter::OutputTokens, quantity: output, provenance },
         ]
     }
 }
 
-async fn close(db: &Db, tenant: TenantId, id: TurnId) -> Result<bool, DbError> {
+async fn close(db: &Db, cluster: &Cluster, tenant: TenantId, id: TurnId) -> Result<bool, DbError> {
+    // From here on a node that only seemed dead adds nothing. When Redis is away, the journal is
+    // what there is.
+    let runs = cluster.take_over(id).await.unwrap_or_default();
     let mut tx = db.tenant(tenant).await?;
     if !nodes::lock_orphan(&mut tx, tenant, id).await? {
         return Ok(false);
     }
     let Some(turn) = Turn::find(&mut tx, tenant, id).await? else { return Ok(false) };
-    let remains = Remains::load(&mut tx, tenant, id).await?;
-    let end = End::Failed {
-        code: "interrupted",
-        message: "The server was interrupted while it answered. Ask again.".into(),
-    };
+    let log = TurnLog::new(id);
+    load(&mut tx, tenant, &log).await?;
+    let written = log.len();
+    for run in &runs {
+        log.copy(run.first(), &String::from_utf8_lossy(&run.lines));
+    }
+    let remains = Remains::of(&log);
+    let end = remains.end();
     let keep_log = save(&mut tx, &turn, &remains, &end).await?;
     let items = remains.items(turn.prompt_tokens);
     let bill = Bill {
@@ -110,21 +130,24 @@ async fn close(db: &Db, tenant: TenantId, id: TurnId) -> Result<bool, DbError> {
         items: items.clone(),
     };
     let cost = metering::settle_turn(&mut tx, id, &bill).await?;
-    let mut last = Vec::new();
-    if remains.next_offset == 0 {
-        last.push(Part::Start { message_id: turn.answer_id });
+    if log.is_empty() {
+        log.append(&Part::Start { message_id: turn.answer_id });
     }
     if remains.text_open {
-        last.push(Part::TextEnd { id: Part::TEXT.into() });
+        log.append(&Part::TextEnd { id: Part::TEXT.into() });
     }
-    last.extend(last_parts(&end, usage(&items, cost)));
-    let lines = json_lines(last.iter().map(encode));
-    let offset = i32::try_from(remains.next_offset).unwrap_or(i32::MAX);
+    last_parts(&end, usage(&items, cost)).iter().for_each(|part| log.append(part));
+    let (fresh, end_offset) = log.lines_from(written);
+    let offset = i32::try_from(written).unwrap_or(i32::MAX);
     match keep_log {
-        true => segments::insert(&mut tx, tenant, id, offset, &lines).await?,
+        true => segments::insert(&mut tx, tenant, id, offset, &fresh).await?,
         false => segments::delete(&mut tx, tenant, id).await?,
     }
     tx.commit().await?;
+    let lines = Bytes::from(fresh);
+    let run = Run { turn: id, writer: Writer::Closer, end: end_offset, lines, last: true };
+    // Readers elsewhere look into the database, too, though not at once.
+    drop(cluster.append(&[run]).await);
     Ok(true)
 }
 
@@ -154,7 +177,7 @@ async fn save(
     let elapsed = chrono::Utc::now().signed_duration_since(turn.created_at).num_milliseconds();
     let ending = Ending {
         state: end.state(),
-        error_code: Some("interrupted"),
+        error_code: end.code(),
         first_token_ms: None,
         latency_ms: i32::try_from(elapsed.max(0)).unwrap_or(i32::MAX),
     };

@@ -1,13 +1,21 @@
 //! The door to chat: ask, attach, stop, drain.
 
 use super::accepted::{Accepted, Asked, Refused};
+use super::admission::{Admission, Place};
+use super::commands::{Command, Commands};
+use super::follow::{Copies, Following};
 use super::live::LiveTurns;
 use super::log::TurnLog;
+use super::mirror::Mirror;
 use super::open::{NotOpened, Order};
-use super::recovery::close_orphans;
 use super::registry::{Registry, SessionKey};
 use super::replay::replay;
 use super::session::Start;
+use super::settle::Settlement;
+use super::tend::tend;
+use super::unsettled::Unsettled;
+use crate::cluster::Cluster;
+use crate::config::ChatSettings;
 use crate::limiter::{Plans, RateLimiter};
 use crate::llm::{ChatModel, tokens};
 use crate::retrieval::Retriever;
@@ -17,22 +25,24 @@ use crate::store::{Db, DbError, nodes};
 use crate::types::{ConversationId, Ctx, NodeId, TurnId};
 use sha2::{Digest, Sha256};
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 /// What a turn is estimated to use besides its question, for the rate limiter only.
 const TYPICAL_TOKENS: u32 = 2_000;
-/// How often the lease is renewed, stops are looked for, and orphans are closed.
-const TEND: Duration = Duration::from_millis(500);
+/// How long taking leave may take.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// What chat is made of.
 pub struct ChatParts {
     pub db: Db,
+    pub cluster: Cluster,
     pub tasks: Tasks,
     pub node: NodeId,
+    pub settings: ChatSettings,
     pub model: Arc<dyn ChatModel>,
     pub default_model: String,
     pub max_output_tokens: u32,
@@ -45,6 +55,12 @@ pub struct ChatParts {
 pub(super) struct Core {
     parts: ChatParts,
     pub(super) live: LiveTurns,
+    pub(super) mirror: Mirror,
+    pub(super) copies: Copies,
+    pub(super) unsettled: Unsettled,
+    admission: Arc<Admission>,
+    /// When the database was last found away: other nodes, too, need time to come back.
+    pub(super) failed_at: Mutex<Option<Instant>>,
 }
 
 impl Deref for Core {
@@ -52,6 +68,22 @@ impl Deref for Core {
 
     fn deref(&self) -> &ChatParts {
         &self.parts
+    }
+}
+
+impl Core {
+    /// Keeps a settlement in a file; false when even that fails.
+    pub(super) async fn put_aside(self: &Arc<Self>, settlement: Settlement) -> bool {
+        let core = Arc::clone(self);
+        let saved = tokio::task::spawn_blocking(move || core.unsettled.save(&settlement)).await;
+        match saved {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "A turn can neither be settled nor be written to DATA_DIR");
+                false
+            }
+            Err(_panicked) => false,
+        }
     }
 }
 
@@ -76,7 +108,15 @@ impl Chat {
     /// Chat of this node.
     #[must_use]
     pub fn new(parts: ChatParts) -> Self {
-        let core = Arc::new(Core { parts, live: LiveTurns::default() });
+        let core = Arc::new(Core {
+            live: LiveTurns::default(),
+            mirror: Mirror::new(parts.cluster.clone()),
+            copies: Copies::default(),
+            unsettled: Unsettled::open(&parts.settings.data_dir),
+            admission: Admission::new(parts.settings.max_turns),
+            failed_at: Mutex::default(),
+            parts,
+        });
         Self { core, registry: Arc::default(), draining: Arc::default() }
     }
 
@@ -108,6 +148,7 @@ impl Chat {
         let estimate = tokens::count(asked.question.as_str()).saturating_add(TYPICAL_TOKENS);
         let headroom =
             self.core.limiter.admit(ctx, limits, estimate).map_err(Refused::RateLimited)?;
+        let place = self.core.admission.admit(ctx, limits).await?;
         let order = Order {
             ctx,
             turn: TurnId::new(),
@@ -116,7 +157,7 @@ impl Chat {
             hash: hash.clone(),
             asked: asked.clone(),
         };
-        match self.start(order).await? {
+        match self.start(order, place).await? {
             Ok(accepted) => Ok(Accepted { headroom, ..accepted }),
             Err(NotOpened::Refused(refused)) => Err(refused),
             Err(NotOpened::Repeat) => {
@@ -125,10 +166,14 @@ impl Chat {
         }
     }
 
-    async fn start(&self, order: Order) -> Result<Result<Accepted, NotOpened>, Refused> {
+    async fn start(
+        &self,
+        order: Order,
+        place: Place,
+    ) -> Result<Result<Accepted, NotOpened>, Refused> {
         let key = SessionKey::new(order.ctx, order.conversation);
         let (reply, answer) = oneshot::channel();
-        let mut start = Start { order: Box::new(order), reply };
+        let mut start = Start { order: Box::new(order), reply, place };
         // The actor may be ending just now; the one opened after it is not.
         for _ in 0..2 {
             match self.registry.open(&self.core, key).try_send(start) {
@@ -166,15 +211,23 @@ impl Chat {
         }))
     }
 
-    /// The log of a turn of this user, from memory or from the database.
+    /// The log of a turn of this user: from memory, from the node that runs it, or from the database.
     ///
     /// # Errors
     /// When the database cannot be asked.
     pub async fn attach(&self, ctx: Ctx, turn: TurnId) -> Result<Option<Arc<TurnLog>>, DbError> {
-        match self.core.live.get(ctx, turn) {
-            Some(live) => Ok(Some(live.log)),
-            None => replay(&self.core.db, &self.core.tasks, ctx, turn).await,
+        let known = self.core.live.get(ctx, turn).map(|live| live.log);
+        if let Some(log) = known.or_else(|| self.core.copies.get(ctx, turn)) {
+            return Ok(Some(log));
         }
+        let found = replay(&self.core.db, ctx, turn).await?;
+        Ok(found.map(|(log, running)| if running { self.follow(ctx, log) } else { log }))
+    }
+
+    fn follow(&self, ctx: Ctx, log: Arc<TurnLog>) -> Arc<TurnLog> {
+        let (db, cluster) = (self.core.db.clone(), self.core.cluster.clone());
+        let following = Following { ctx, db, cluster, tasks: self.core.tasks.clone() };
+        self.core.copies.follow(following, log)
     }
 
     /// Stops a turn of this user; stopping it again changes nothing. `None`: no such turn.
@@ -186,7 +239,7 @@ impl Chat {
             if live.log.ended() {
                 return Ok(Some(Stopped::AlreadyEnded));
             }
-            live.stop.cancel();
+            live.ends.stop.cancel();
             return Ok(Some(Stopped::Stopping));
         }
         let mut tx = self.core.db.tenant(ctx.tenant).await?;
@@ -197,6 +250,7 @@ impl Chat {
         }
         turns::request_stop(&mut tx, ctx.tenant, turn).await?;
         tx.commit().await?;
+        self.core.cluster.tell(found.owner, Command::Stop(turn).encode());
         Ok(Some(Stopped::Stopping))
     }
 
@@ -205,41 +259,35 @@ impl Chat {
         self.core.live.forget_ended();
     }
 
-    /// Registers this node; without it its turns would be taken for orphans.
+    /// Registers this node, without which its turns would be taken for orphans, and begins to work
+    /// with the others.
     ///
     /// # Errors
     /// When the database cannot be asked.
-    pub async fn register(&self) -> Result<(), DbError> {
+    pub async fn join(&self) -> Result<(), DbError> {
         let mut tx = self.core.db.system().await?;
         nodes::renew(&mut tx, self.core.node).await?;
-        tx.commit().await
-    }
-
-    /// Keeps this node's lease and closes orphans, until `closing`.
-    pub async fn keep_leases(&self) {
-        let closing = self.core.tasks.closing();
-        let mut tick = tokio::time::interval(TEND);
-        while closing.run_until_cancelled(tick.tick()).await.is_some() {
-            if let Err(error) = self.tend().await {
-                tracing::warn!(%error, "Turns could not be tended; trying again");
-            }
-        }
-    }
-
-    async fn tend(&self) -> Result<(), DbError> {
-        self.core.live.sweep();
-        let running = self.core.live.running();
-        let mut tx = self.core.db.system().await?;
-        nodes::renew(&mut tx, self.core.node).await?;
-        let own = if running.is_empty() {
-            Vec::new()
-        } else {
-            nodes::turns_of(&mut tx, self.core.node).await?
-        };
         tx.commit().await?;
-        own.iter().filter(|turn| turn.stop_requested).for_each(|turn| self.core.live.stop(turn.id));
-        close_orphans(&self.core.db).await?;
+        let tasks = &self.core.tasks;
+        self.core.cluster.start(Box::new(Commands(Arc::downgrade(&self.core))), None);
+        let (core, closing) = (Arc::clone(&self.core), tasks.closing());
+        tasks.spawn("turn-mirror", async move { core.mirror.run(closing).await });
+        let (core, closing) = (Arc::clone(&self.core), tasks.closing());
+        tasks.spawn("turn-lease", async move { tend(&core, closing).await });
         Ok(())
+    }
+
+    /// Takes leave of the other nodes: what this one still runs is closed by them.
+    pub async fn leave(&self) {
+        drop(tokio::time::timeout(LEAVE, self.core.mirror.flush()).await);
+        let left = async {
+            let mut tx = self.core.db.system().await?;
+            nodes::leave(&mut tx, self.core.node).await?;
+            tx.commit().await
+        };
+        if !matches!(tokio::time::timeout(LEAVE, left).await, Ok(Ok(()))) {
+            tracing::warn!("Could not take leave; this node's lease will run out");
+        }
     }
 
     /// Takes no new turns from now on.

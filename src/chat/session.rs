@@ -4,6 +4,7 @@
 //! stop does not pass through here: it cancels the turn's token, which no full mailbox can delay.
 
 use super::accepted::Refused;
+use super::admission::Place;
 use super::answer::Ends;
 use super::open::{NotOpened, Order};
 use super::registry::{Registry, SessionKey};
@@ -23,6 +24,8 @@ const IDLE: Duration = Duration::from_secs(30);
 pub(super) struct Start {
     pub(super) order: Box<Order>,
     pub(super) reply: Reply,
+    /// Kept until the turn is over.
+    pub(super) place: Place,
 }
 
 struct Running {
@@ -69,17 +72,16 @@ impl Session {
     }
 
     fn handle(&self, start: Start, running: &mut Option<Running>) {
-        let Start { order, reply } = start;
         // A client that saw the end may ask again at once, before the task that told it is over.
         let busy = running.as_ref().is_some_and(|running| !self.core.live.told(running.turn));
         if busy {
             // The asker may have left; then nobody needs the answer.
-            drop(reply.send(Err(NotOpened::Refused(Refused::TurnInProgress))));
+            drop(start.reply.send(Err(NotOpened::Refused(Refused::TurnInProgress))));
             return;
         }
-        let ends = Ends { stop: CancellationToken::new(), cut: self.cut.clone() };
-        let turn = order.turn;
-        let work = turn::run(Arc::clone(&self.core), *order, ends, reply);
+        let ends = Ends { stop: CancellationToken::new(), cut: self.cut.child_token() };
+        let turn = start.order.turn;
+        let work = turn::run(Arc::clone(&self.core), start, ends);
         *running = Some(Running { turn, done: self.core.tasks.spawn("turn", work) });
     }
 }

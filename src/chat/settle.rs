@@ -3,16 +3,16 @@
 use super::answer::{Answer, End, citations};
 use super::log::{encode, json_lines};
 use super::open::{Opened, Order};
-use super::part::{Part, UsageData};
+use super::part::{CitationData, ErrorData, Part, UsageData};
 use crate::llm::tokens;
 use crate::metering::{self, Bill, Item};
 use crate::store::citations::{self as citation_rows, Citation};
 use crate::store::messages::NewMessage;
 use crate::store::turns::{Ending, Turn};
 use crate::store::{Conn, Db, DbError, conversations, segments};
-use crate::types::{Meter, Provenance, TurnId};
-use bytes::Bytes;
+use crate::types::{ConversationId, MessageId, Meter, Provenance, TenantId, TurnId, UserId};
 use diesel::QueryResult;
+use serde::{Deserialize, Serialize};
 
 impl End {
     /// The word in `turns.state`; `messages.status` uses the same.
@@ -24,15 +24,7 @@ impl End {
         }
     }
 
-    fn terminal(&self) -> Part {
-        match self {
-            Self::Complete => Part::Finish {},
-            Self::Stopped => Part::Abort {},
-            Self::Failed { message, .. } => Part::Error { error_text: message.clone() },
-        }
-    }
-
-    fn code(&self) -> Option<&str> {
+    pub(super) fn code(&self) -> Option<&str> {
         match self {
             Self::Failed { code, .. } => Some(code),
             _ => None,
@@ -43,7 +35,7 @@ impl End {
 /// What a turn used, by the published rules: an answer is billed with its prompt; a stop bills the
 /// prompt and what was produced; a failure before the first token bills nothing but what the
 /// provider reported. `prompt` is our own count, 0 when the model was never asked.
-pub(super) fn items(answer: &Answer, prompt: u32) -> Vec<Item> {
+fn items(answer: &Answer, prompt: u32) -> Vec<Item> {
     let produced = answer.first_token.is_some();
     let reported = answer.usage.input.is_some() || answer.usage.output.is_some();
     if matches!(answer.end, End::Failed { .. }) && !produced && !reported {
@@ -82,22 +74,40 @@ pub(super) fn usage(items: &[Item], cost_nano_usd: Option<i64>) -> Option<UsageD
     })
 }
 
-/// The last parts of a log: usage, where there is any, and the terminal part.
+/// The last parts of a log: usage, where there is any, what an error means, and the terminal part.
 pub(super) fn last_parts(end: &End, usage: Option<UsageData>) -> Vec<Part> {
-    let usage = usage.map(|data| Part::DataUsage { data });
-    usage.into_iter().chain([end.terminal()]).collect()
+    let mut parts: Vec<Part> = usage.map(|data| Part::DataUsage { data }).into_iter().collect();
+    match end {
+        End::Complete => parts.push(Part::Finish {}),
+        End::Stopped => parts.push(Part::Abort {}),
+        End::Failed { code, message, retryable } => {
+            let data = ErrorData { code: code.clone(), retryable: *retryable };
+            parts.push(Part::DataError { data });
+            parts.push(Part::Error { error_text: message.clone() });
+        }
+    }
+    parts
 }
 
-/// What is settled.
-pub(super) struct Settlement<'a> {
-    pub(super) order: &'a Order,
-    pub(super) opened: &'a Opened,
-    pub(super) answer: &'a Answer,
-    pub(super) items: &'a [Item],
-    /// What embedded the question.
-    pub(super) embedding_model: &'a str,
-    /// Parts of the log that are not written down yet, and the offset of the first.
-    pub(super) unwritten: (usize, Vec<Bytes>),
+/// All that is settled, and nothing that only this process has: it can wait in a file.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Settlement {
+    pub(super) tenant: TenantId,
+    pub(super) turn: TurnId,
+    user: UserId,
+    conversation: ConversationId,
+    question: MessageId,
+    answer: MessageId,
+    model: String,
+    embedding_model: String,
+    pub(super) end: End,
+    text: String,
+    citations: Vec<CitationData>,
+    pub(super) items: Vec<Item>,
+    first_token_ms: Option<i32>,
+    latency_ms: i32,
+    /// The first offset that is not written down yet, and the parts from there on as JSON lines.
+    unwritten: (usize, String),
 }
 
 /// What a settlement leaves to do.
@@ -108,39 +118,66 @@ pub(super) struct Settled {
     pub(super) keep_log: bool,
 }
 
-impl Settlement<'_> {
-    /// Does it, once: `None` when somebody else closed the turn.
+impl Settlement {
+    /// Of a turn whose answer ended; `prompt` is our own count of its input, and `written` says how
+    /// much of its log the journal has.
+    pub(super) fn new(
+        (order, opened): (&Order, &Opened),
+        answer: Answer,
+        prompt: u32,
+        embedding_model: &str,
+        unwritten: (usize, String),
+    ) -> Self {
+        Self {
+            tenant: order.ctx.tenant,
+            turn: order.turn,
+            user: order.ctx.user,
+            conversation: order.conversation,
+            question: opened.question,
+            answer: opened.answer,
+            model: opened.model.clone(),
+            embedding_model: embedding_model.to_owned(),
+            citations: citations(&answer.passages).collect(),
+            items: items(&answer, prompt),
+            first_token_ms: answer.first_token.map(|waited| millis(waited.as_millis())),
+            latency_ms: millis(answer.started.elapsed().as_millis()),
+            end: answer.end,
+            text: answer.text,
+            unwritten,
+        }
+    }
+
+    /// Does it, once: `None` when somebody else closed the turn, or we did and were not told.
     pub(super) async fn commit(&self, db: &Db) -> Result<Option<Settled>, DbError> {
-        let (ctx, answer) = (self.order.ctx, self.answer);
-        let mut tx = db.tenant(ctx.tenant).await?;
-        let Some(turn) = Turn::lock_running(&mut tx, ctx.tenant, self.order.turn).await? else {
+        let mut tx = db.tenant(self.tenant).await?;
+        let Some(turn) = Turn::lock_running(&mut tx, self.tenant, self.turn).await? else {
             return Ok(None);
         };
         let message = NewMessage {
-            tenant_id: ctx.tenant,
-            id: self.opened.answer,
-            conversation_id: self.order.conversation,
-            parent_id: Some(self.opened.question),
+            tenant_id: self.tenant,
+            id: self.answer,
+            conversation_id: self.conversation,
+            parent_id: Some(self.question),
             turn_id: turn.id,
             role: "assistant",
-            status: answer.end.state(),
-            content: &answer.text,
+            status: self.end.state(),
+            content: &self.text,
         };
         message.insert(&mut tx).await?;
-        let keep_log = citation_rows::insert(&mut tx, &self.citations(turn.id)).await?;
+        let keep_log = citation_rows::insert(&mut tx, &self.citation_rows()).await?;
         let ending = Ending {
-            state: answer.end.state(),
-            error_code: answer.end.code(),
-            first_token_ms: answer.first_token.map(|waited| millis(waited.as_millis())),
-            latency_ms: millis(answer.started.elapsed().as_millis()),
+            state: self.end.state(),
+            error_code: self.end.code(),
+            first_token_ms: self.first_token_ms,
+            latency_ms: self.latency_ms,
         };
         turn.close(&mut tx, ending).await?;
-        conversations::touch(&mut tx, ctx.tenant, self.order.conversation).await?;
+        conversations::touch(&mut tx, self.tenant, self.conversation).await?;
         let cost = metering::settle_turn(&mut tx, turn.id, &self.bill()).await?;
-        let last = last_parts(&answer.end, usage(self.items, cost));
+        let last = last_parts(&self.end, usage(&self.items, cost));
         match keep_log {
             true => self.write_log(&mut tx, &last).await?,
-            false => segments::delete(&mut tx, ctx.tenant, turn.id).await?,
+            false => segments::delete(&mut tx, self.tenant, turn.id).await?,
         }
         tx.commit().await?;
         Ok(Some(Settled { last, keep_log }))
@@ -148,26 +185,25 @@ impl Settlement<'_> {
 
     fn bill(&self) -> Bill {
         Bill {
-            tenant: self.order.ctx.tenant,
-            user: self.order.ctx.user,
-            turn: Some(self.order.turn),
+            tenant: self.tenant,
+            user: self.user,
+            turn: Some(self.turn),
             document: None,
-            model: Some(self.opened.model.clone()),
-            embedding_model: Some(self.embedding_model.to_owned()),
-            items: self.items.to_vec(),
+            model: Some(self.model.clone()),
+            embedding_model: Some(self.embedding_model.clone()),
+            items: self.items.clone(),
         }
     }
 
-    fn citations(&self, turn: TurnId) -> Vec<Citation> {
-        let tenant = self.order.ctx.tenant;
-        citations(&self.answer.passages).map(|data| data.row(tenant, turn)).collect()
+    fn citation_rows(&self) -> Vec<Citation> {
+        self.citations.iter().cloned().map(|data| data.row(self.tenant, self.turn)).collect()
     }
 
     async fn write_log(&self, tx: &mut Conn, last: &[Part]) -> QueryResult<()> {
-        let (offset, parts) = &self.unwritten;
-        let lines = json_lines(parts.iter().cloned().chain(last.iter().map(encode)));
+        let (offset, unwritten) = &self.unwritten;
+        let lines = format!("{unwritten}{}", json_lines(last.iter().map(encode)));
         let offset = i32::try_from(*offset).unwrap_or(i32::MAX);
-        segments::insert(tx, self.order.ctx.tenant, self.order.turn, offset, &lines).await
+        segments::insert(tx, self.tenant, self.turn, offset, &lines).await
     }
 }
 

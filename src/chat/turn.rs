@@ -5,35 +5,44 @@ use super::accepted::Accepted;
 use super::answer::{End, Ends, answer};
 use super::journal::Journal;
 use super::log::TurnLog;
-use super::open::{NotOpened, Order, open};
+use super::open::{NotOpened, open};
+use super::replay::end_as_stored;
 use super::service::Core;
-use super::settle::{Settlement, items, last_parts, usage};
-use bytes::Bytes;
+use super::session::Start;
+use super::settle::{Settled, Settlement, last_parts, usage};
+use crate::store::turns::Turn;
+use crate::store::{Db, DbError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// What the asker hears: the turn, a refusal, or that the key was just used.
 pub(super) type Reply = oneshot::Sender<Result<Accepted, NotOpened>>;
 
-/// How often settlement is tried before clients are told the end without waiting for it longer.
-const TRIES_BEFORE_TELLING: u32 = 8;
-/// How often settlement is tried when the failure does not look passing.
+/// How long a settlement may take.
+const TRY: Duration = Duration::from_secs(5);
+/// How long settlement is tried before clients are told the end and the turn waits in a file.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is tried when the failure does not look passing.
 const TRIES_AGAINST_ERRORS: u32 = 5;
 
 /// Runs one turn. Every path ends in one terminal part, and in one settlement.
-pub(super) async fn run(core: Arc<Core>, order: Order, ends: Ends, reply: Reply) {
+pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
+    let Start { order, reply, place } = start;
+    core.live.begin(order.turn);
     let opened = match open(&core, &order).await {
         Ok(opened) => opened,
         Err(not_opened) => {
+            core.live.give_up(order.turn);
             // The asker may have left; then nobody needs the answer.
             drop(reply.send(Err(not_opened)));
             return;
         }
     };
     let log = TurnLog::new(order.turn);
-    core.live.insert(order.ctx, Arc::clone(&log), ends.stop.clone());
+    core.live.insert(order.ctx, Arc::clone(&log), ends.clone());
+    core.mirror.add(&log);
     let accepted = Accepted {
         turn: order.turn,
         conversation: order.conversation,
@@ -44,70 +53,83 @@ pub(super) async fn run(core: Arc<Core>, order: Order, ends: Ends, reply: Reply)
     let prompt_tokens = Arc::new(AtomicU32::new(0));
     let (finish, finished) = oneshot::channel();
     let (report, reported) = oneshot::channel();
-    let journal =
-        Journal::new(core.db.clone(), order.ctx.tenant, log.cursor(0), Arc::clone(&prompt_tokens));
+    let journal = Journal::new(&core, order.ctx.tenant, log.cursor(0), Arc::clone(&prompt_tokens));
     core.tasks.spawn("turn-journal", async move {
         let written = journal.run(finished).await;
         let _gone = report.send(written); // only a turn that panicked does not wait
     });
     let answer = answer(&core, &order, &opened, &log, &ends, &prompt_tokens).await;
+    let (state, started) = (answer.end.state(), answer.started);
     drop(finish);
     let written = reported.await.unwrap_or(0);
-    let items = items(&answer, prompt_tokens.load(Ordering::Relaxed));
-    let settlement = Settlement {
-        order: &order,
-        opened: &opened,
-        answer: &answer,
-        items: &items,
-        embedding_model: core.retriever.embedding_model(),
-        unwritten: (written, parts_from(&log, written)),
-    };
-    settle(&core, &settlement, &log).await;
+    let prompt = prompt_tokens.load(Ordering::Relaxed);
+    let model = core.retriever.embedding_model();
+    let unwritten = (written, log.lines_from(written).0);
+    let settlement = Settlement::new((&order, &opened), answer, prompt, model, unwritten);
+    settle(&core, settlement, &log).await;
     core.live.mark_ended(order.turn);
-    metrics::counter!("docent_turns_total", "outcome" => answer.end.state()).increment(1);
-    metrics::histogram!("docent_turn_seconds").record(answer.started.elapsed());
+    drop(place);
+    metrics::counter!("docent_turns_total", "outcome" => state).increment(1);
+    metrics::histogram!("docent_turn_seconds").record(started.elapsed());
 }
 
-fn parts_from(log: &Arc<TurnLog>, offset: usize) -> Vec<Bytes> {
-    let mut cursor = log.cursor(offset);
-    let batches = std::iter::from_fn(|| cursor.take_ready());
-    batches.flat_map(|batch| batch.parts).collect()
+fn tell(log: &TurnLog, end: &End) {
+    last_parts(end, None).iter().for_each(|part| log.append(part));
 }
 
-/// Settles, as often as it takes, and ends the log.
-async fn settle(core: &Core, settlement: &Settlement<'_>, log: &TurnLog) {
-    let turn = settlement.order.turn;
+/// Settles, and ends the log. When the database stays away the turn waits in a file, and its clients
+/// do not.
+async fn settle(core: &Arc<Core>, settlement: Settlement, log: &TurnLog) {
+    let turn = settlement.turn;
+    let began = Instant::now();
     let mut tries = 0;
     loop {
         tries += 1;
-        match settlement.commit(&core.db).await {
+        let error = match commit(&core.db, &settlement).await {
             Ok(Some(settled)) => {
                 if !settled.keep_log {
                     core.live.forget(turn); // before anybody can know that it ended
                 }
                 return settled.last.iter().for_each(|part| log.append(part));
             }
-            Ok(None) => {
-                // The sweeper took us for dead and closed the turn; what it wrote is what counts.
-                let message = "This answer was interrupted. Ask again.".into();
-                let end = End::Failed { code: "interrupted", message };
-                return last_parts(&end, None).iter().for_each(|part| log.append(part));
-            }
-            Err(error) => {
-                tracing::error!(turn.id = %turn, %error, tries, "A turn could not be settled");
-                if !error.is_transient() && tries >= TRIES_AGAINST_ERRORS {
-                    // The lease runs out, and the sweeper closes and bills it from the journal.
-                    let message = "The answer could not be saved. Ask again.".into();
-                    let end = End::Failed { code: "internal", message };
-                    return last_parts(&end, None).iter().for_each(|part| log.append(part));
-                }
-            }
+            Ok(None) => match end_elsewhere(&core.db, &settlement, log).await {
+                Ok(()) => return,
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        tracing::error!(turn.id = %turn, %error, tries, "A turn could not be settled");
+        if !error.is_transient() && tries >= TRIES_AGAINST_ERRORS {
+            // Nobody here runs it any more, so it is disowned, closed and billed from the journal.
+            return tell(log, &End::interrupted("The answer could not be saved. Ask again."));
         }
-        if tries == TRIES_BEFORE_TELLING {
-            let told = last_parts(&settlement.answer.end, usage(settlement.items, None));
-            told.iter().for_each(|part| log.append(part));
+        if error.is_transient() && began.elapsed() > PATIENCE {
+            let usage = usage(&settlement.items, None);
+            let last = last_parts(&settlement.end, usage);
+            if core.put_aside(settlement).await {
+                return last.iter().for_each(|part| log.append(part));
+            }
+            return tell(log, &End::interrupted("The answer could not be saved. Ask again."));
         }
-        let wait = Duration::from_millis(100).saturating_mul(1 << tries.min(6));
+        let wait = Duration::from_millis(100).saturating_mul(1 << tries.min(4));
         tokio::time::sleep(wait).await;
     }
+}
+
+pub(super) async fn commit(db: &Db, settlement: &Settlement) -> Result<Option<Settled>, DbError> {
+    match tokio::time::timeout(TRY, settlement.commit(db)).await {
+        Ok(outcome) => outcome,
+        Err(_late) => Err(DbError::Unavailable("a settlement took too long".into())),
+    }
+}
+
+/// The turn is closed: by the sweeper, which took us for dead, or by ourselves in a transaction whose
+/// answer was lost. What is written is what counts.
+async fn end_elsewhere(db: &Db, settlement: &Settlement, log: &TurnLog) -> Result<(), DbError> {
+    let mut tx = db.tenant(settlement.tenant).await?;
+    match Turn::find(&mut tx, settlement.tenant, settlement.turn).await? {
+        Some(turn) => end_as_stored(&mut tx, &turn, log).await?,
+        None => tell(log, &End::interrupted("The conversation was deleted.")),
+    }
+    tx.commit().await
 }

@@ -3,13 +3,15 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// Per minute, for a tenant as a whole and for each of its users.
+/// Per minute, for a tenant as a whole and for each of its users; and how many turns may run at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PlanLimits {
     pub tenant_requests: NonZeroU32,
     pub user_requests: NonZeroU32,
     pub tenant_tokens: NonZeroU32,
     pub user_tokens: NonZeroU32,
+    pub tenant_turns: NonZeroU32,
+    pub user_turns: NonZeroU32,
 }
 
 /// What is left of one limit after an admission.

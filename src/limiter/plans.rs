@@ -58,6 +58,8 @@ impl Plans {
             user_requests: positive(plan.user_requests_per_minute),
             tenant_tokens: positive(plan.tenant_tokens_per_minute),
             user_tokens: positive(plan.user_tokens_per_minute),
+            tenant_turns: positive(plan.tenant_concurrent_turns),
+            user_turns: positive(plan.user_concurrent_turns),
         })
     }
 

@@ -138,6 +138,8 @@ mod tests {
             user_requests: n(user),
             tenant_tokens: n(100_000),
             user_tokens: n(1_000),
+            tenant_turns: n(1),
+            user_turns: n(1),
         }
     }
 

@@ -6,11 +6,12 @@ use crate::store::prices::Price;
 use crate::types::{DocumentId, Meter, Provenance, TenantId, TurnId, UserId};
 use chrono::{DateTime, Utc};
 use diesel::QueryResult;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// A metered quantity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     pub meter: Meter,
     pub quantity: i64,

@@ -4,18 +4,19 @@ use super::Conn;
 use super::schema::turn_segments;
 use crate::types::{DocumentId, TenantId, TurnId};
 use diesel::prelude::*;
-use diesel::sql_types::Uuid;
+use diesel::sql_types::{Double, Integer, Uuid};
+use diesel::upsert::excluded;
 use diesel_async::RunQueryDsl;
 
 /// A run of parts.
-#[derive(Clone, Debug, Queryable, Selectable)]
+#[derive(Clone, Debug, QueryableByName)]
 #[diesel(table_name = turn_segments)]
 pub struct Segment {
     pub first_offset: i32,
     pub parts: String,
 }
 
-/// Writing the same segment twice changes nothing.
+/// Writes a segment. Written again, the later one, which can only be longer, takes its place.
 pub async fn insert(
     conn: &mut Conn,
     tenant: TenantId,
@@ -30,30 +31,49 @@ pub async fn insert(
             turn_segments::first_offset.eq(first_offset),
             turn_segments::parts.eq(parts),
         ))
-        .on_conflict_do_nothing()
+        .on_conflict((
+            turn_segments::tenant_id,
+            turn_segments::turn_id,
+            turn_segments::first_offset,
+        ))
+        .do_update()
+        .set(turn_segments::parts.eq(excluded(turn_segments::parts)))
         .execute(conn)
         .await?;
     Ok(())
 }
 
-/// The segments that begin at `from` or later, in order.
+/// Deletes the logs of turns that ended longer than `seconds` ago. Needs a system transaction.
+pub async fn delete_old(conn: &mut Conn, seconds: f64) -> QueryResult<usize> {
+    diesel::sql_query(
+        "DELETE FROM turn_segments s USING turns t
+         WHERE t.tenant_id = s.tenant_id AND t.id = s.turn_id
+           AND t.ended_at < now() - make_interval(secs => $1)",
+    )
+    .bind::<Double, _>(seconds)
+    .execute(conn)
+    .await
+}
+
+/// The segments from the one that holds offset `from` on, in order.
 pub async fn load(
     conn: &mut Conn,
     tenant: TenantId,
     turn: TurnId,
     from: i32,
 ) -> QueryResult<Vec<Segment>> {
-    turn_segments::table
-        .filter(
-            turn_segments::tenant_id
-                .eq(tenant)
-                .and(turn_segments::turn_id.eq(turn))
-                .and(turn_segments::first_offset.ge(from)),
-        )
-        .order(turn_segments::first_offset)
-        .select(Segment::as_select())
-        .load(conn)
-        .await
+    diesel::sql_query(
+        "SELECT first_offset, parts FROM turn_segments
+         WHERE tenant_id = $1 AND turn_id = $2 AND first_offset >= coalesce(
+           (SELECT max(first_offset) FROM turn_segments
+             WHERE tenant_id = $1 AND turn_id = $2 AND first_offset <= $3), 0)
+         ORDER BY first_offset",
+    )
+    .bind::<Uuid, _>(tenant)
+    .bind::<Uuid, _>(turn)
+    .bind::<Integer, _>(from)
+    .load(conn)
+    .await
 }
 
 /// Deletes the log of a turn: the document it quotes went while the answer streamed.

@@ -106,6 +106,25 @@ impl Turn {
             .optional()
     }
 
+    /// Locks the turn against being closed, if it still runs and `owner` runs it: whoever was taken
+    /// for dead writes nothing any more.
+    pub async fn hold(
+        conn: &mut Conn,
+        tenant: TenantId,
+        id: TurnId,
+        owner: NodeId,
+    ) -> QueryResult<bool> {
+        let mine = turns::table
+            .find((tenant, id))
+            .filter(turns::state.eq("running").and(turns::owner.eq(owner)))
+            .select(turns::id)
+            .for_share()
+            .first::<TurnId>(conn)
+            .await
+            .optional()?;
+        Ok(mine.is_some())
+    }
+
     pub async fn close(&self, conn: &mut Conn, ending: Ending<'_>) -> QueryResult<()> {
         diesel::update(turns::table.find((self.tenant_id, self.id)))
             .set((
@@ -142,4 +161,14 @@ pub async fn request_stop(conn: &mut Conn, tenant: TenantId, id: TurnId) -> Quer
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// Gives up turns that `owner` should run and does not: the sweeper closes them. Needs a system
+/// transaction.
+pub async fn disown(conn: &mut Conn, owner: NodeId, ids: &[TurnId]) -> QueryResult<usize> {
+    let theirs = turns::owner.eq(owner).and(turns::state.eq("running")).and(turns::id.eq_any(ids));
+    diesel::update(turns::table.filter(theirs))
+        .set(turns::owner.eq(NodeId::from(uuid::Uuid::nil())))
+        .execute(conn)
+        .await
 }

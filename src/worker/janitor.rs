@@ -1,40 +1,52 @@
-//! Housekeeping once a minute: cells, tickets and tokens that nobody needs any more.
+//! Housekeeping once a minute: cells, tickets, tokens and logs that nobody needs any more.
 
 use crate::accounts::Login;
 use crate::limiter::{Plans, RateLimiter};
 use crate::runtime::Tasks;
-use crate::store::{Db, DbError, refresh_tokens, ws_tickets};
+use crate::store::{Db, DbError, nodes, refresh_tokens, segments, ws_tickets};
 use crate::telemetry::MetricsPage;
 use std::time::Duration;
 
 const EVERY: Duration = Duration::from_secs(60);
 
+/// What it cleans.
+pub struct Janitor {
+    pub db: Db,
+    pub limiter: RateLimiter,
+    pub plans: Plans,
+    pub login: Login,
+    pub metrics: MetricsPage,
+    /// How long the logs of ended turns are kept.
+    pub retention: Duration,
+}
+
 /// Starts the loop.
-pub fn run_janitor(
-    tasks: &Tasks,
-    db: Db,
-    limiter: RateLimiter,
-    plans: Plans,
-    login: Login,
-    metrics: MetricsPage,
-) {
+pub fn run_janitor(tasks: &Tasks, janitor: Janitor) {
     let closing = tasks.closing();
     tasks.spawn("janitor", async move {
         while closing.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
-            limiter.sweep();
-            plans.sweep();
-            login.sweep();
-            metrics.upkeep();
-            if let Err(error) = forget_expired(&db).await {
-                tracing::warn!(%error, "Expired tokens could not be deleted; trying again");
+            janitor.limiter.sweep();
+            janitor.plans.sweep();
+            janitor.login.sweep();
+            janitor.metrics.upkeep();
+            if let Err(error) = janitor.forget_expired().await {
+                tracing::warn!(%error, "What has expired could not be deleted; trying again");
             }
         }
     });
 }
 
-async fn forget_expired(db: &Db) -> Result<(), DbError> {
-    let mut tx = db.system().await?;
-    ws_tickets::delete_expired(&mut tx).await?;
-    refresh_tokens::delete_expired(&mut tx).await?;
-    tx.commit().await
+impl Janitor {
+    /// Deletes the rows whose time is over.
+    ///
+    /// # Errors
+    /// When the database cannot be asked; nothing was deleted then.
+    pub async fn forget_expired(&self) -> Result<(), DbError> {
+        let mut tx = self.db.system().await?;
+        ws_tickets::delete_expired(&mut tx).await?;
+        refresh_tokens::delete_expired(&mut tx).await?;
+        segments::delete_old(&mut tx, self.retention.as_secs_f64()).await?;
+        nodes::delete_gone(&mut tx).await?;
+        tx.commit().await
+    }
 }

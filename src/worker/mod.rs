@@ -4,4 +4,4 @@ mod ingest;
 mod janitor;
 
 pub use ingest::run_ingestion;
-pub use janitor::run_janitor;
+pub use janitor::{Janitor, run_janitor};

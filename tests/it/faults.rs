@@ -83,6 +83,8 @@ async fn is_stored_as_streamed(anna: &User, answer: &Answer) {
     assert_eq!(stored["status"], if complete { "complete" } else { "failed" });
     assert_eq!(stored["usage"], answer.usage());
     if !complete {
+        let why = &answer.of("data-error")[0]["data"];
+        assert!(why["code"].is_string() && why["retryable"].is_boolean(), "for programs: {why}");
         let error = &answer.of("error")[0]["errorText"];
         assert!(error.as_str().unwrap().ends_with('.'), "a sentence for people: {error}");
     }

@@ -51,7 +51,9 @@ async fn an_answer_cut_by_kill_9_is_closed_saved_and_billed() {
     assert_eq!(answer.events[..seen.len()], seen, "what was seen stays");
     let kinds: Vec<Value> =
         answer.parts()[seen.len()..].iter().map(|part| part["type"].clone()).collect();
-    assert_eq!(kinds, ["text-end", "data-usage", "error"]);
+    assert_eq!(kinds, ["text-end", "data-usage", "data-error", "error"]);
+    let interrupted = json!({"code": "interrupted", "retryable": true});
+    assert_eq!(answer.of("data-error")[0]["data"], interrupted);
     let said: String = (0..20).map(|n| format!("w{n} ")).collect();
     assert_eq!(answer.text(), said);
     let usage = answer.usage();
@@ -106,7 +108,9 @@ async fn a_reader_on_another_node_is_told_the_end() {
     expire_leases(&database).await;
     let rest = elsewhere.rest().await;
     let kinds: Vec<Value> = rest.iter().map(|event| event.part()["type"].clone()).collect();
-    assert_eq!(kinds, [json!("text-end"), json!("data-usage"), json!("error"), Value::Null]);
+    let end = ["text-end", "data-usage", "data-error", "error"].map(Value::from);
+    assert_eq!(kinds[..4], end);
+    assert_eq!(kinds[4..], [Value::Null]);
     database.check_books().await;
 }
 

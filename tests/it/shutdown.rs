@@ -46,8 +46,8 @@ async fn sigterm_cuts_an_answer_that_takes_too_long() {
     assert_eq!(code, Some(0), "{log:#?}");
     events.extend(stream.rest().await);
     let kinds: Vec<Value> = events.iter().map(|event| event.part()["type"].clone()).collect();
-    let end = ["text-end", "data-usage", "error"].map(Value::from);
-    assert_eq!(kinds[kinds.len() - 4..kinds.len() - 1], end, "who watched is told");
+    let end = ["text-end", "data-usage", "data-error", "error"].map(Value::from);
+    assert_eq!(kinds[kinds.len() - 5..kinds.len() - 1], end, "who watched is told");
     provider.until_closed().await;
     let world = World::on(database, provider, WorldOptions::default()).await;
     let anna = world.back(&anna);

@@ -11,6 +11,7 @@ use tokio::process::{Child, ChildStderr, Command};
 pub struct Node {
     pub base: String,
     child: Child,
+    _data_dir: tempfile::TempDir,
     log: Lines<BufReader<ChildStderr>>,
 }
 
@@ -22,6 +23,7 @@ impl Node {
 
     /// Starts one that has these settings, too.
     pub async fn with(database: &Database, provider: &Provider, env: &[(&str, &str)]) -> Self {
+        let data_dir = tempfile::tempdir().expect("a folder");
         let mut child = Command::new(env!("CARGO_BIN_EXE_docent"))
             .args(["serve", "--host", "127.0.0.1", "--port", "0"])
             .env_clear()
@@ -33,6 +35,7 @@ impl Node {
             .env("DATABASE_CONNECTIONS", "8")
             .env("DATABASE_WAIT", "30")
             .env("DRAIN_TIMEOUT", "5")
+            .env("DATA_DIR", data_dir.path())
             .envs(env.iter().copied())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
@@ -44,7 +47,7 @@ impl Node {
             let line: Value = serde_json::from_str(&line).unwrap_or_default();
             if line["message"] == "docent is serving" {
                 let base = format!("http://{}", line["address"].as_str().unwrap());
-                return Self { base, child, log };
+                return Self { base, child, _data_dir: data_dir, log };
             }
         }
     }

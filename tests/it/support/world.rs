@@ -36,6 +36,7 @@ pub struct World {
     pub provider: Provider,
     pub http: reqwest::Client,
     plan: &'static str,
+    _data_dir: tempfile::TempDir,
     shutdown: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<()>>,
 }
@@ -54,6 +55,7 @@ impl World {
 
     /// A server on a database that is there already: a second node, or a restart.
     pub async fn on(database: Database, provider: Provider, options: WorldOptions) -> Self {
+        let data_dir = tempfile::tempdir().expect("a folder");
         let mut given: BTreeMap<String, String> = BTreeMap::from([
             ("PORT".into(), "0".into()),
             ("DATABASE_CONNECTIONS".into(), "8".into()),
@@ -61,6 +63,7 @@ impl World {
             ("DATABASE_WAIT".into(), "30".into()),
             ("DRAIN_TIMEOUT".into(), "5".into()),
             ("EMBEDDING_MODEL".into(), "hashed-ngram-384".into()),
+            ("DATA_DIR".into(), data_dir.path().display().to_string()),
         ]);
         if options.provider {
             given.insert("OPENAI_BASE_URL".into(), provider.url.clone());
@@ -83,7 +86,8 @@ impl World {
         let base = format!("http://{}", address.await.expect("the server starts"));
         let http = client();
         let (shutdown, server) = (Some(shutdown), Some(server));
-        Self { base, database, provider, http, plan: options.plan, shutdown, server }
+        let plan = options.plan;
+        Self { base, database, provider, http, plan, _data_dir: data_dir, shutdown, server }
     }
 
     /// A person of a tenant, logged in; both are made when they are not there. The address's host

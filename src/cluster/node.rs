@@ -1,0 +1,195 @@
+//! This node among the others.
+
+use super::error::ClusterError;
+use super::redis::Redis;
+use super::stream::{Run, Writer, end_of, is_fenced, log_key};
+use super::tail::{Listener, Tail};
+use crate::runtime::Tasks;
+use crate::types::{NodeId, Secret, TurnId};
+use bb8_redis::redis::streams::StreamRangeReply;
+use bb8_redis::redis::{Pipeline, RedisResult, Value};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Every node reads it; each event is for the nodes that know the user.
+const EVENTS: &str = "docent:events";
+const KEPT_EVENTS: usize = 1_000;
+const KEPT_COMMANDS: usize = 1_000;
+const INBOX_EXPIRY: Duration = Duration::from_secs(3_600);
+/// Of work that nobody waits for.
+const PATIENT: Duration = Duration::from_secs(2);
+/// Of work that a client waits for.
+const PROMPT: Duration = Duration::from_millis(250);
+
+/// How this node stands to the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// No `REDIS_URL`: nodes meet in PostgreSQL only.
+    Alone,
+    Connected,
+    /// Redis does not answer.
+    Away,
+}
+
+/// The other nodes, reached through Redis. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Cluster {
+    shared: Option<Arc<Shared>>,
+}
+
+struct Shared {
+    node: NodeId,
+    redis: Arc<Redis>,
+    tail: Arc<Tail>,
+    tasks: Tasks,
+}
+
+impl Cluster {
+    /// Joins the nodes that meet at `url`. Redis may be away: it is tried for as long as this node
+    /// lives.
+    ///
+    /// # Errors
+    /// When the URL is none.
+    pub fn join(url: &Secret, node: NodeId, tasks: &Tasks) -> Result<Self, ClusterError> {
+        let redis = Arc::new(Redis::new(url.expose(), tasks)?);
+        let tail = Arc::new(Tail::new(Arc::clone(&redis), inbox(node)));
+        let shared = Shared { node, redis, tail, tasks: tasks.clone() };
+        Ok(Self { shared: Some(Arc::new(shared)) })
+    }
+
+    /// Begins to listen: commands to this node, and events of all nodes.
+    pub fn start(&self, commands: Box<dyn Listener>, events: Option<Box<dyn Listener>>) {
+        let Some(shared) = self.shared.clone() else { return };
+        shared.tail.listen(inbox(shared.node), "0", commands);
+        let tail = Arc::clone(&shared.tail);
+        let closing = shared.tasks.closing();
+        shared.tasks.clone().spawn("cluster-tail", async move {
+            if let Some(events) = events {
+                let newest = closing.run_until_cancelled(shared.newest_event()).await;
+                tail.listen(EVENTS.into(), newest.as_deref().unwrap_or("0"), events);
+            }
+            tail.run(closing).await;
+        });
+    }
+
+    /// Whether Redis is used, and there.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match &self.shared {
+            None => Status::Alone,
+            Some(shared) if shared.redis.healthy() => Status::Connected,
+            Some(_) => Status::Away,
+        }
+    }
+
+    /// Asks Redis now: a node without traffic would not notice.
+    pub async fn check(&self) -> Status {
+        if let Some(shared) = &self.shared {
+            drop(shared.redis.ping(PROMPT).await); // remembered in the status
+        }
+        self.status()
+    }
+
+    /// Appends to logs, in one round trip. What is there already, or was written by a closer, is
+    /// left as it is: that is no error.
+    ///
+    /// # Errors
+    /// When Redis did not take all of it; the same can be sent again.
+    pub async fn append(&self, runs: &[Run]) -> Result<(), ClusterError> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        if runs.is_empty() {
+            return Ok(());
+        }
+        let mut pipe = Pipeline::new();
+        runs.iter().for_each(|run| run.append(&mut pipe));
+        let replies = shared.replies(&mut pipe).await?;
+        match replies.into_iter().find(|reply| reply.is_err() && !is_fenced(reply)) {
+            Some(Err(error)) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps the owner of a turn from writing any more, and reads what it wrote.
+    ///
+    /// # Errors
+    /// When Redis is away.
+    pub async fn take_over(&self, turn: TurnId) -> Result<Vec<Run>, ClusterError> {
+        let Some(shared) = &self.shared else { return Ok(Vec::new()) };
+        let fence = Run { turn, writer: Writer::Closer, end: 0, lines: Bytes::new(), last: true };
+        let mut pipe = Pipeline::new();
+        fence.append(&mut pipe);
+        pipe.cmd("XRANGE").arg(log_key(turn)).arg("-").arg("+");
+        let Some(read) = shared.replies(&mut pipe).await?.pop() else { return Ok(Vec::new()) };
+        let range: StreamRangeReply = bb8_redis::redis::from_redis_value(read?)
+            .map_err(bb8_redis::redis::RedisError::from)?;
+        let run = |entry: bb8_redis::redis::streams::StreamId| Run {
+            turn,
+            writer: Writer::Owner,
+            end: end_of(&entry.id),
+            lines: Bytes::from(entry.get::<Vec<u8>>("p").unwrap_or_default()),
+            last: false,
+        };
+        Ok(range.ids.into_iter().map(run).filter(|run| !run.lines.is_empty()).collect())
+    }
+
+    /// Follows a turn's log from its beginning, as far as Redis has it; nothing without Redis.
+    pub fn listen(&self, turn: TurnId, listener: Box<dyn Listener>) {
+        let Some(shared) = self.shared.clone() else { return };
+        shared.tail.listen(log_key(turn), "0", listener);
+        shared.tasks.clone().spawn("cluster-wake", async move { shared.tail.wake().await });
+    }
+
+    /// Sends a command to a node. Best effort: who needs it done has it in PostgreSQL, too.
+    pub fn tell(&self, node: NodeId, command: String) {
+        let key = inbox(node);
+        self.send(move |pipe| {
+            pipe.cmd("XADD").arg(&key).arg("MAXLEN").arg("~").arg(KEPT_COMMANDS).arg("*");
+            pipe.arg("p").arg(&command);
+            pipe.cmd("EXPIRE").arg(&key).arg(INBOX_EXPIRY.as_secs());
+        });
+    }
+
+    /// Tells all nodes, this one as well. Best effort.
+    pub fn publish(&self, event: String) {
+        self.send(move |pipe| {
+            pipe.cmd("XADD").arg(EVENTS).arg("MAXLEN").arg("~").arg(KEPT_EVENTS).arg("*");
+            pipe.arg("p").arg(&event);
+        });
+    }
+
+    fn send(&self, build: impl FnOnce(&mut Pipeline) + Send + 'static) {
+        let Some(shared) = self.shared.clone() else { return };
+        shared.tasks.clone().spawn("cluster-send", async move {
+            let mut pipe = Pipeline::new();
+            build(&mut pipe);
+            drop(shared.replies(&mut pipe).await); // counted and logged where it failed
+        });
+    }
+}
+
+impl Shared {
+    async fn replies(&self, pipe: &mut Pipeline) -> Result<Vec<RedisResult<Value>>, ClusterError> {
+        pipe.ignore_errors();
+        self.redis.run(pipe, PATIENT).await
+    }
+
+    /// The id of the last event there is, as soon as Redis can be asked.
+    async fn newest_event(&self) -> String {
+        let mut pipe = Pipeline::new();
+        pipe.cmd("XREVRANGE").arg(EVENTS).arg("+").arg("-").arg("COUNT").arg(1);
+        loop {
+            match self.redis.run::<(StreamRangeReply,)>(&pipe, PATIENT).await {
+                Ok((range,)) => {
+                    let newest = range.ids.into_iter().next();
+                    return newest.map_or_else(|| "0".into(), |entry| entry.id);
+                }
+                Err(_away) => tokio::time::sleep(Duration::from_millis(500)).await,
+            }
+        }
+    }
+}
+
+fn inbox(node: NodeId) -> String {
+    format!("docent:node:{node}")
+}
