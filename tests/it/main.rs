@@ -17,7 +17,7 @@ mod support;
 
 mod architecture;
 mod browser;
-
+mod chaos;
 mod chat;
 mod cli;
 mod conversations;

@@ -1,5 +1,6 @@
 //! Helpers that read like a user: `world.user("anna@acme.test").await.ask("…").await`.
 
+mod balancer;
 mod browser;
 mod database;
 mod gate;
@@ -12,6 +13,7 @@ mod sse;
 mod user;
 mod world;
 
+pub use balancer::Balancer;
 pub use browser::Browser;
 pub use database::Database;
 pub use gate::Gate;
