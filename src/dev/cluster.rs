@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use super::account::Identity;
 use super::error::DevError;
-use super::fetch;
 use super::folders;
 use super::home::Home;
 use super::installation::Installation;
 use super::launch::{Launch, SUPERUSER};
-use super::locate::locate;
+use super::locate::{FETCHED_MAJOR, locate};
 use super::postmaster;
 use super::supervisor::{Order, Supervisor};
 use super::tool;
@@ -203,7 +202,7 @@ impl Cluster {
 fn explain(error: DevError, needed: Option<u32>, home: &Home) -> DevError {
     match (error, needed) {
         // The version that can be fetched: then the ways out are the same as without data.
-        (error, Some(fetch::MAJOR)) => error,
+        (error, Some(FETCHED_MAJOR)) => error,
         (DevError::NotFound { looked_at, tried, .. }, Some(made_by)) => DevError::OtherVersion {
             data_dir: home.dir.clone(),
             made_by,

@@ -50,6 +50,17 @@ pub enum DevError {
         tried: String,
     },
 
+    /// No usable `redis-server` is installed, and none could be fetched.
+    #[error(
+        "no redis-server (6.2 or newer) is on this machine, and none could be fetched.\n\
+         Tried to fetch:\n{tried}\
+         Install one (Debian: apt install redis-server; macOS: brew install redis)."
+    )]
+    NoRedis {
+        /// One indented line for each way of fetching that failed.
+        tried: String,
+    },
+
     /// The data was made by another major version than any that is here.
     #[error(
         "the data in {} was made by PostgreSQL {made_by}, which could not be found here. Install \

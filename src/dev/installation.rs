@@ -101,7 +101,7 @@ fn version_in(printed: &str) -> Option<&str> {
 }
 
 /// Major and minor of `18.4`, `18beta1` or `0.8.5`; a missing minor counts as 0.
-fn numbers(version: &str) -> Option<(u32, u32)> {
+pub(super) fn numbers(version: &str) -> Option<(u32, u32)> {
     let mut parts = version.split(|character: char| !character.is_ascii_digit());
     let major = parts.next()?.parse().ok()?;
     Some((major, parts.next().and_then(|minor| minor.parse().ok()).unwrap_or(0)))

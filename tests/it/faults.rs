@@ -2,6 +2,7 @@
 //! conversation that goes on.
 
 use crate::support::{Answer, Script, Step, User, World, WorldOptions};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 /// A way to fail (or nearly), and what must come of it.
@@ -203,6 +204,58 @@ async fn an_answer_that_breaks_off_is_kept_and_estimated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn silence_is_waited_out_and_not_for_ever() {
+    let hang = |steps: Vec<Step>| vec![Script::steps([steps, vec![Step::Hang]].concat())];
+    let cases = [
+        Case {
+            name: "silence before the head of the response",
+            scripts: vec![Script::silence()],
+            end: ("error", ""),
+            billed: None,
+        },
+        Case {
+            name: "silence before the first token",
+            scripts: hang(vec![]),
+            end: ("error", ""),
+            billed: None,
+        },
+        Case {
+            name: "silence in the middle",
+            scripts: hang(vec![text("Forty")]),
+            end: ("error", "Forty"),
+            billed: ESTIMATED,
+        },
+    ];
+    // Each takes as long as its limit (20 or 30 s): a world of its own, all at the same time.
+    join_all(cases.map(|case| survives(vec![case]))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_an_end_is_ended() {
+    // A little more than a mebibyte is kept of it: no multiple of the pieces fits exactly.
+    let piece = "Forty-two! ".repeat(1000);
+    let kept: &str = Box::leak(piece.repeat((1 << 20) / piece.len() + 1).into_boxed_str());
+    let delta = json!({"choices": [{"delta": {"content": piece}}]});
+    let counted = json!({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}});
+    let forever = |json: Value| Step::Forever(format!("data: {json}\n\n").into_bytes());
+    survives(vec![
+        Case {
+            name: "text for ever",
+            scripts: vec![Script::steps(vec![forever(delta)])],
+            end: ("finish", kept),
+            billed: ESTIMATED,
+        },
+        Case {
+            name: "frames for ever after the finish",
+            scripts: vec![Script::steps(vec![text("Forty-two."), Step::Finish, forever(counted)])],
+            end: ("finish", "Forty-two."),
+            billed: EXACT,
+        },
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn usage_is_believed_only_where_it_can_be_true() {
     let answered = ("finish", "Forty-two.");
     let case = |name, steps: Vec<Step>, billed| {
@@ -239,6 +292,12 @@ async fn dialects_of_the_event_stream_are_understood() {
             scripts: vec![Script::steps(vec![raw(crlf)])],
             end: ("finish", "Forty-two."),
             billed: ESTIMATED,
+        },
+        Case {
+            name: "no [DONE]",
+            scripts: vec![Script::steps(vec![text("Forty-two."), Step::Finish, Step::Usage(3, 4)])],
+            end: ("finish", "Forty-two."),
+            billed: EXACT,
         },
         Case {
             name: "a server that does not stream",

@@ -17,6 +17,7 @@ mod support;
 
 mod architecture;
 mod browser;
+mod chaos;
 mod chat;
 mod cli;
 mod conversations;
@@ -32,6 +33,7 @@ mod login;
 mod metering_properties;
 mod prompt;
 mod recovery;
+mod redis;
 mod resume;
 mod retrieval;
 mod secrets;

@@ -1,21 +1,25 @@
 //! Helpers that read like a user: `world.user("anna@acme.test").await.ask("…").await`.
 
+mod balancer;
 mod browser;
 mod database;
 mod gate;
 mod node;
 mod provider;
+mod redis;
 mod relay;
 mod socket;
 mod sse;
 mod user;
 mod world;
 
+pub use balancer::Balancer;
 pub use browser::Browser;
 pub use database::Database;
 pub use gate::Gate;
 pub use node::Node;
 pub use provider::{Provider, Script, Step};
+pub use redis::Redis;
 pub use relay::Relay;
 pub use socket::Socket;
 pub use sse::{Answer, Event, Stream};

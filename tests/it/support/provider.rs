@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -17,6 +18,10 @@ use tokio::sync::{Semaphore, watch};
 pub enum Step {
     /// A content delta.
     Text(String),
+    /// A content delta that says when it is sent, in microseconds since 1970.
+    Clock,
+    /// Says nothing for so long.
+    Pause(Duration),
     /// Waits until the test calls [`Provider::release`] once more.
     Wait,
     /// `finish_reason: "stop"`.
@@ -27,6 +32,8 @@ pub enum Step {
     Done,
     /// Any bytes, as they are.
     Raw(Vec<u8>),
+    /// The same bytes again and again, until docent hangs up.
+    Forever(Vec<u8>),
     /// Says nothing more and keeps the connection.
     Hang,
     /// Resets the connection.
@@ -41,6 +48,8 @@ pub struct Script {
     pub headers: String,
     pub content_type: &'static str,
     pub steps: Vec<Step>,
+    /// False: the request is taken, and never answered.
+    pub answers: bool,
 }
 
 impl Script {
@@ -53,7 +62,20 @@ impl Script {
 
     /// Any steps, as an event stream.
     pub fn steps(steps: Vec<Step>) -> Self {
-        Self { status: 200, headers: String::new(), content_type: "text/event-stream", steps }
+        let (headers, content_type) = (String::new(), "text/event-stream");
+        Self { status: 200, headers, content_type, steps, answers: true }
+    }
+
+    /// No answer at all: not even a status.
+    pub fn silence() -> Self {
+        Self { answers: false, ..Self::steps(vec![]) }
+    }
+
+    /// `n` tokens, one every `pace`, each of which says when it was sent.
+    pub fn paced(n: usize, pace: Duration) -> Self {
+        let mut steps = vec![[Step::Pause(pace), Step::Clock]; n].concat();
+        steps.extend([Step::Finish, Step::Usage(100, n as u64), Step::Done]);
+        Self::steps(steps)
     }
 
     /// A refusal in OpenAI's error shape.
@@ -61,7 +83,7 @@ impl Script {
         let body =
             json!({"error": {"message": "scripted", "type": code, "param": null, "code": code}});
         let steps = vec![Step::Raw(body.to_string().into_bytes())];
-        Self { status, headers: String::new(), content_type: "application/json", steps }
+        Self { status, content_type: "application/json", ..Self::steps(steps) }
     }
 
     /// `n` tokens; a wait after the first `before` of them.
@@ -159,14 +181,23 @@ async fn converse(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()>
     shared.requests.lock().unwrap().push(body);
     let script = shared.scripts.lock().unwrap().pop_front();
     let script = script.unwrap_or_else(|| shared.default.lock().unwrap().clone());
+    if !script.answers {
+        return hung_up(&mut stream).await;
+    }
     let head = format!(
         "HTTP/1.1 {} Scripted\r\ncontent-type: {}\r\nconnection: close\r\n{}\r\n",
         script.status, script.content_type, script.headers
     );
+    stream.set_nodelay(true)?;
     stream.write_all(head.as_bytes()).await?;
     for step in script.steps {
         match step {
             Step::Text(text) => send(&mut stream, &delta(json!({"content": text}), None)).await?,
+            Step::Clock => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
+                send(&mut stream, &delta(json!({"content": format!("{now} ")}), None)).await?;
+            }
+            Step::Pause(length) => tokio::time::sleep(length).await,
             Step::Finish => send(&mut stream, &delta(json!({}), Some("stop"))).await?,
             Step::Usage(input, output) => send(&mut stream, &usage(input, output)).await?,
             Step::Done => stream.write_all(b"data: [DONE]\n\n").await?,
@@ -180,6 +211,9 @@ async fn converse(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()>
                 shared.waiting.send_modify(|n| *n -= 1);
                 outcome?;
             }
+            Step::Forever(bytes) => loop {
+                stream.write_all(&bytes).await?;
+            },
             Step::Hang => hung_up(&mut stream).await?,
             Step::Reset => return stream.set_zero_linger(),
         }

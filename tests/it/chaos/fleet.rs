@@ -1,0 +1,100 @@
+//! The nodes behind their balancer, and what happens to them.
+
+use crate::support::{Balancer, Database, Node, Provider, Redis};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+pub struct Fleet<'a> {
+    pub balancer: Balancer,
+    pub nodes: Vec<Node>,
+    /// Of each node, its id in the table `nodes`.
+    ids: Vec<String>,
+    /// The ids of those that were killed.
+    pub killed: Vec<String>,
+    database: Database,
+    provider: Provider,
+    redis: Option<&'a mut Redis>,
+}
+
+impl<'a> Fleet<'a> {
+    pub async fn start(
+        size: usize,
+        database: &Database,
+        provider: &Provider,
+        redis: Option<&'a mut Redis>,
+    ) -> Self {
+        let mut fleet = Self {
+            balancer: Balancer::before(&[]).await,
+            nodes: Vec::new(),
+            ids: Vec::new(),
+            killed: Vec::new(),
+            database: database.clone(),
+            provider: provider.clone(),
+            redis,
+        };
+        for _ in 0..size {
+            fleet.add().await;
+        }
+        fleet
+    }
+
+    /// One node more, behind the balancer.
+    async fn add(&mut self) {
+        let all = "SELECT id::text AS t FROM nodes";
+        let before = self.database.texts(all).await;
+        let mut env = vec![("DRAIN_TIMEOUT", "1"), ("LOG", "docent::app=info,error")];
+        env.extend(self.redis.as_ref().map(|redis| ("REDIS_URL", redis.url.as_str())));
+        let node = Node::with(&self.database, &self.provider, &env).await;
+        let after = self.database.texts(all).await;
+        let new: Vec<String> = after.into_iter().filter(|id| !before.contains(id)).collect();
+        let [id] = &new[..] else { panic!("a node registers before it serves: {new:?}") };
+        self.ids.push(id.clone());
+        self.nodes.push(node);
+        self.balance();
+    }
+
+    fn balance(&self) {
+        let bases: Vec<&str> = self.nodes.iter().map(|node| node.base.as_str()).collect();
+        self.balancer.set(&bases);
+    }
+
+    /// `kill -9`, and another one. Its lease is over at once: it would take ten seconds.
+    async fn kill(&mut self, n: usize) {
+        let (node, id) = (self.nodes.remove(n), self.ids.remove(n));
+        node.kill().await;
+        let expire = format!("UPDATE nodes SET lease_until = '-infinity' WHERE id = '{id}'");
+        self.database.run(&expire).await;
+        self.killed.push(id);
+        self.balance();
+        self.add().await;
+    }
+
+    /// SIGTERM, and another one. The balancer notices when the node refuses connections.
+    async fn restart(&mut self, n: usize) {
+        let (node, _) = (self.nodes.remove(n), self.ids.remove(n));
+        let (code, log) = node.terminate().await;
+        assert_eq!(code, Some(0), "{log:#?}");
+        self.balance();
+        self.add().await;
+    }
+
+    /// One trouble after the other.
+    pub async fn suffer(&mut self, mut dice: StdRng, until: Instant) {
+        while Instant::now() < until {
+            sleep(Duration::from_millis(dice.random_range(200..1500))).await;
+            let n = dice.random_range(0..self.nodes.len());
+            match dice.random_range(0..10) {
+                0..4 => self.kill(n).await,
+                4..6 => self.restart(n).await,
+                6..8 => self.balancer.cut(),
+                _ => {
+                    if let Some(redis) = &mut self.redis {
+                        redis.restart().await;
+                    }
+                }
+            }
+        }
+    }
+}
