@@ -31,6 +31,8 @@ mod isolation;
 mod limits;
 mod login;
 mod metering_properties;
+mod nodes;
+mod outages;
 mod prompt;
 mod recovery;
 mod redis;

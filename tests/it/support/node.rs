@@ -2,6 +2,7 @@
 
 use super::world::{SECRET, client};
 use super::{Database, Provider, User};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -62,10 +63,24 @@ impl Node {
         self.child.kill().await.unwrap();
     }
 
+    /// Freezes it.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.child.id().expect("it runs");
+        kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), signal).unwrap();
+    }
+
     /// SIGTERM; returns the exit code and what it logged since it started.
     pub async fn terminate(mut self) -> (Option<i32>, Vec<String>) {
-        let pid = self.child.id().expect("it runs").to_string();
-        Command::new("kill").arg(pid).status().await.unwrap();
+        self.signal(Signal::TERM);
         let mut lines = Vec::new();
         while let Ok(Some(line)) = self.log.next_line().await {
             lines.push(line);
