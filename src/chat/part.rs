@@ -2,6 +2,7 @@
 //! 5.0.0 read. Our own kinds are `data-*`; offsets are never inside a part.
 
 use crate::store::citations::Citation;
+use crate::store::ledger::TurnEntry;
 use crate::types::{DocumentId, MessageId, Provenance, TenantId, TurnId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -123,6 +124,24 @@ pub struct UsageData {
     pub provenance: Provenance,
     /// Billionths of a US dollar; null when the model has no price.
     pub cost_nano_usd: Option<i64>,
+}
+
+impl UsageData {
+    /// What the ledger says of a turn; `None` when no tokens were billed.
+    #[must_use]
+    pub fn billed(entries: &[TurnEntry], turn: TurnId) -> Option<Self> {
+        let of = |meter: &str| {
+            entries.iter().find(move |entry| entry.turn_id == Some(turn) && entry.meter == meter)
+        };
+        let (input, output) = (of("input_tokens")?, of("output_tokens")?);
+        let exact = input.provenance == "exact" && output.provenance == "exact";
+        Some(Self {
+            input_tokens: input.quantity,
+            output_tokens: output.quantity,
+            provenance: if exact { Provenance::Exact } else { Provenance::Estimated },
+            cost_nano_usd: input.cost_nano_usd.zip(output.cost_nano_usd).map(|(a, b)| a + b),
+        })
+    }
 }
 
 /// Why an answer failed.

@@ -3,11 +3,11 @@
 
 use super::answer::End;
 use super::log::TurnLog;
-use super::part::{CitationData, Part, SnapshotData};
+use super::part::{CitationData, Part, SnapshotData, UsageData};
 use super::settle::last_parts;
 use crate::store::messages::Message;
 use crate::store::turns::Turn;
-use crate::store::{Conn, Db, DbError, citations, segments};
+use crate::store::{Conn, Db, DbError, citations, ledger, segments};
 use crate::types::{Ctx, TenantId, TurnId};
 use diesel::QueryResult;
 use std::sync::Arc;
@@ -63,7 +63,8 @@ async fn snapshot(tx: &mut Conn, turn: &Turn) -> QueryResult<Arc<TurnLog>> {
         log.append(&Part::delta(text));
         log.append(&Part::TextEnd { id: Part::TEXT.into() });
     }
-    end(turn, &log);
+    let billed = ledger::of_turns(tx, turn.tenant_id, &[turn.id]).await?;
+    end(turn, UsageData::billed(&billed, turn.id), &log);
     Ok(log)
 }
 
@@ -71,16 +72,16 @@ async fn snapshot(tx: &mut Conn, turn: &Turn) -> QueryResult<Arc<TurnLog>> {
 /// does.
 pub(super) async fn end_as_stored(tx: &mut Conn, turn: &Turn, log: &TurnLog) -> QueryResult<()> {
     load(tx, turn.tenant_id, log).await?;
-    end(turn, log);
+    end(turn, None, log);
     Ok(())
 }
 
 /// Does nothing to a log that has ended.
-fn end(turn: &Turn, log: &TurnLog) {
+fn end(turn: &Turn, usage: Option<UsageData>, log: &TurnLog) {
     let end = match turn.state.as_str() {
         "complete" => End::Complete,
         "stopped" => End::Stopped,
         _ => End::interrupted("This answer failed."),
     };
-    last_parts(&end, None).iter().for_each(|part| log.append(part));
+    last_parts(&end, usage).iter().for_each(|part| log.append(part));
 }

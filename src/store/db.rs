@@ -24,6 +24,15 @@ pub struct DbOptions {
 const DEADLINES: &str = "SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '5s'; \
     SET LOCAL idle_in_transaction_session_timeout = '15s'";
 
+/// Of failures that diesel has no word for, those that pass: deadlines, deadlocks, a restart.
+const PASSING: [&str; 5] = [
+    "canceling statement due to",
+    "deadlock detected",
+    "terminating connection",
+    "the database system is",
+    "connection slots",
+];
+
 /// A failure of the database. Callers answer 503 for `Unavailable` and an opaque 500 for `Query`.
 #[derive(Debug, Error)]
 pub enum DbError {
@@ -42,6 +51,9 @@ impl DbError {
         use diesel::result::{DatabaseErrorKind as Kind, Error};
         match self {
             Self::Unavailable(_) => true,
+            Self::Query(Error::DatabaseError(Kind::Unknown, info)) => {
+                PASSING.iter().any(|words| info.message().contains(words))
+            }
             Self::Query(Error::DatabaseError(kind, _)) => matches!(
                 kind,
                 Kind::SerializationFailure | Kind::ClosedConnection | Kind::UnableToSendCommand

@@ -37,6 +37,7 @@ mod prompt;
 mod recovery;
 mod redis;
 mod resume;
+mod retention;
 mod retrieval;
 mod secrets;
 mod sessions;

@@ -7,10 +7,10 @@ use crate::api::problem::Problem;
 use crate::api::state::State;
 use crate::chat::{CitationData, UsageData};
 use crate::store::conversations::{self, Conversation};
-use crate::store::ledger::{self, TurnEntry};
+use crate::store::ledger;
 use crate::store::messages::Message;
 use crate::store::{DbError, citations};
-use crate::types::{AssistantId, ConversationId, Ctx, MessageId, Provenance, TurnId};
+use crate::types::{AssistantId, ConversationId, Ctx, MessageId, TurnId};
 use actix_web::{HttpResponse, delete, get, patch, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -200,7 +200,7 @@ pub(crate) async fn messages(
                     .then(|| citations.remove(&row.turn_id))
                     .flatten()
                     .unwrap_or_default(),
-                usage: answer.then(|| usage_of(&billed, row.turn_id)).flatten(),
+                usage: answer.then(|| UsageData::billed(&billed, row.turn_id)).flatten(),
                 role: row.role,
                 turn_id: row.turn_id,
                 text: row.content,
@@ -210,18 +210,4 @@ pub(crate) async fn messages(
         })
         .collect();
     Ok(web::Json(MessageList { data }))
-}
-
-fn usage_of(entries: &[TurnEntry], turn: TurnId) -> Option<UsageData> {
-    let of = |meter: &str| {
-        entries.iter().find(move |entry| entry.turn_id == Some(turn) && entry.meter == meter)
-    };
-    let (input, output) = (of("input_tokens")?, of("output_tokens")?);
-    let exact = input.provenance == "exact" && output.provenance == "exact";
-    Some(UsageData {
-        input_tokens: input.quantity,
-        output_tokens: output.quantity,
-        provenance: if exact { Provenance::Exact } else { Provenance::Estimated },
-        cost_nano_usd: input.cost_nano_usd.zip(output.cost_nano_usd).map(|(a, b)| a + b),
-    })
 }

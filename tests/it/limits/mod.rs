@@ -5,6 +5,7 @@ mod concurrency;
 mod pages;
 mod quotas;
 mod rates;
+mod turns;
 
 use crate::support::{Database, World, WorldOptions};
 
@@ -34,7 +35,8 @@ impl Plan {
         world
             .database
             .run(&format!(
-                "INSERT INTO plans VALUES ('tiny', {tenant_rate}, {user_rate}, 10000000, 10000000)"
+                "INSERT INTO plans
+                 VALUES ('tiny', {tenant_rate}, {user_rate}, 10000000, 10000000, 1000, 1000)"
             ))
             .await;
         for (scope, meter, limit) in monthly {

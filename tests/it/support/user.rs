@@ -98,6 +98,11 @@ impl User {
         file
     }
 
+    /// What Prometheus would read.
+    pub async fn metrics(&self) -> String {
+        self.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap()
+    }
+
     /// Asks over SSE; the stream is open when this returns.
     pub async fn stream(&self, body: Value) -> Stream {
         let request = self.request(Method::POST, "/v1/chat/stream").body(body.to_string());
