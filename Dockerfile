@@ -23,7 +23,10 @@ RUN find src -name '*.rs' -exec touch {} + \
  && strip --strip-debug -o /docent target/release/docent
 
 FROM debian:bookworm-slim
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin docent
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin docent \
+ && install -d -o 10001 -g 10001 -m 700 /var/lib/docent
+ENV DATA_DIR=/var/lib/docent
+VOLUME /var/lib/docent
 COPY --from=build /docent /usr/local/bin/docent
 # Settings are read from the environment; .env and docent.toml, if there are any, from here.
 WORKDIR /etc/docent

@@ -146,8 +146,12 @@ async fn close(db: &Db, cluster: &Cluster, tenant: TenantId, id: TurnId) -> Resu
     tx.commit().await?;
     let lines = Bytes::from(fresh);
     let run = Run { turn: id, writer: Writer::Closer, end: end_offset, lines, last: true };
-    // Readers elsewhere look into the database, too, though not at once.
-    drop(cluster.append(&[run]).await);
+    if keep_log {
+        // Readers elsewhere look into the database, too, though not at once.
+        drop(cluster.append(&[run]).await);
+    } else {
+        cluster.forget(&[id]);
+    }
     Ok(true)
 }
 

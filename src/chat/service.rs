@@ -254,9 +254,10 @@ impl Chat {
         Ok(Some(Stopped::Stopping))
     }
 
-    /// Forgets ended logs: a document that they may quote was deleted.
-    pub fn forget_ended(&self) {
+    /// Forgets the logs of turns that quote a document which was deleted, and all ended ones here.
+    pub fn forget(&self, quoting: &[TurnId]) {
         self.core.live.forget_ended();
+        self.core.cluster.forget(quoting);
     }
 
     /// Registers this node, without which its turns would be taken for orphans, and begins to work

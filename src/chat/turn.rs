@@ -89,6 +89,7 @@ async fn settle(core: &Arc<Core>, settlement: Settlement, log: &TurnLog) {
             Ok(Some(settled)) => {
                 if !settled.keep_log {
                     core.live.forget(turn); // before anybody can know that it ended
+                    core.cluster.forget(&[turn]);
                 }
                 return settled.last.iter().for_each(|part| log.append(part));
             }

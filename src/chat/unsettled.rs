@@ -22,6 +22,10 @@ impl Unsettled {
     /// What the last process left in `data_dir` belongs to this one.
     pub(super) fn open(data_dir: &Path) -> Self {
         let folder = data_dir.join("unsettled");
+        if let Err(error) = make(&folder) {
+            tracing::warn!(folder = %folder.display(), %error,
+                "DATA_DIR cannot be written: turns that end while PostgreSQL is away would be lost");
+        }
         let names = fs::read_dir(&folder).into_iter().flatten().flatten();
         let turn = |path: PathBuf| {
             let json = path.extension().is_some_and(|extension| extension == "json");
@@ -42,7 +46,7 @@ impl Unsettled {
 
     /// Writes it down; when this returns, a power cut does not lose it.
     pub(super) fn save(&self, settlement: &Settlement) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        make(&self.folder)?;
         let path = self.path(settlement.turn);
         let draft = path.with_extension("draft");
         let mut file =
@@ -81,4 +85,8 @@ impl Unsettled {
     fn set<T>(&self, work: impl FnOnce(&mut HashSet<TurnId>) -> T) -> T {
         work(&mut self.turns.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }

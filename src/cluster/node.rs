@@ -158,6 +158,17 @@ impl Cluster {
         });
     }
 
+    /// Deletes the copies of logs. Best effort: they expire by themselves.
+    pub fn forget(&self, turns: &[TurnId]) {
+        if turns.is_empty() {
+            return;
+        }
+        let keys: Vec<String> = turns.iter().map(|turn| log_key(*turn)).collect();
+        self.send(move |pipe| {
+            pipe.cmd("DEL").arg(&keys);
+        });
+    }
+
     fn send(&self, build: impl FnOnce(&mut Pipeline) + Send + 'static) {
         let Some(shared) = self.shared.clone() else { return };
         shared.tasks.clone().spawn("cluster-send", async move {

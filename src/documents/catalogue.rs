@@ -2,7 +2,7 @@
 
 use crate::store::documents::Document;
 use crate::store::{Db, DbError, blobs, jobs, pages, segments};
-use crate::types::{Ctx, DocumentId};
+use crate::types::{Ctx, DocumentId, TurnId};
 
 /// One page's text.
 #[derive(Clone, Debug)]
@@ -10,6 +10,16 @@ pub struct PageText {
     pub document: Document,
     pub page: i32,
     pub text: String,
+}
+
+/// What became of a wish to delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// It is gone; these turns had cited it, and their logs are gone, too.
+    Done(Vec<TurnId>),
+    /// Somebody else's, and the user manages no documents.
+    Forbidden,
+    Missing,
 }
 
 /// A tenant's documents. Cheap to clone.
@@ -77,19 +87,22 @@ impl Catalogue {
     }
 
     /// Deletes a document with all that quotes it: bytes, pages, chunks, vectors, citations, and the
-    /// logs of the turns that cited it. `false` when the user may not, `None` when there is none.
-    pub async fn delete(&self, ctx: Ctx, id: DocumentId) -> Result<Option<bool>, DbError> {
+    /// logs of the turns that cited it.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn delete(&self, ctx: Ctx, id: DocumentId) -> Result<Deletion, DbError> {
         let mut tx = self.db.tenant(ctx.tenant).await?;
         jobs::lock_of_document(&mut tx, ctx.tenant, id).await?; // an ingestion that writes is waited for
         let Some(document) = Document::lock(&mut tx, ctx.tenant, id).await? else {
-            return Ok(None);
+            return Ok(Deletion::Missing);
         };
         if document.user_id != ctx.user && !ctx.role.manages_documents() {
-            return Ok(Some(false));
+            return Ok(Deletion::Forbidden);
         }
-        segments::delete_quoting(&mut tx, ctx.tenant, id).await?;
+        let quoting = segments::delete_quoting(&mut tx, ctx.tenant, id).await?;
         Document::delete(&mut tx, ctx.tenant, id).await?;
         tx.commit().await?;
-        Ok(Some(true))
+        Ok(Deletion::Done(quoting))
     }
 }

@@ -1,7 +1,7 @@
 //! The durable copy of a turn's log: JSON lines, one part a line, from `first_offset` on.
 
 use super::Conn;
-use super::schema::turn_segments;
+use super::schema::{citations, turn_segments};
 use crate::types::{DocumentId, TenantId, TurnId};
 use diesel::prelude::*;
 use diesel::sql_types::{Double, Integer, Uuid};
@@ -83,19 +83,21 @@ pub async fn delete(conn: &mut Conn, tenant: TenantId, turn: TurnId) -> QueryRes
     Ok(())
 }
 
-/// Deletes the logs that quote a document: they go when it goes. Answers stay.
+/// Deletes the logs that quote a document: they go when it goes. Answers stay. Returns the turns
+/// that cite it.
 pub async fn delete_quoting(
     conn: &mut Conn,
     tenant: TenantId,
     document: DocumentId,
-) -> QueryResult<()> {
-    diesel::sql_query(
-        "DELETE FROM turn_segments WHERE tenant_id = $1 AND turn_id IN (
-           SELECT turn_id FROM citations WHERE tenant_id = $1 AND document_id = $2)",
-    )
-    .bind::<Uuid, _>(tenant)
-    .bind::<Uuid, _>(document)
-    .execute(conn)
-    .await?;
-    Ok(())
+) -> QueryResult<Vec<TurnId>> {
+    let of_document = citations::tenant_id.eq(tenant).and(citations::document_id.eq(document));
+    let turns: Vec<TurnId> = citations::table
+        .filter(of_document)
+        .select(citations::turn_id)
+        .distinct()
+        .load(conn)
+        .await?;
+    let quoting = turn_segments::tenant_id.eq(tenant).and(turn_segments::turn_id.eq_any(&turns));
+    diesel::delete(turn_segments::table.filter(quoting)).execute(conn).await?;
+    Ok(turns)
 }

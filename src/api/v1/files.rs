@@ -4,6 +4,7 @@ use super::paging::{Page, PageQuery, bad_cursor};
 use crate::api::principal::Principal;
 use crate::api::problem::{Code, Problem};
 use crate::api::state::State;
+use crate::documents::Deletion;
 use crate::store::documents::Document;
 use crate::types::{Ctx, DocumentId};
 use actix_web::http::header;
@@ -220,15 +221,15 @@ pub(crate) async fn remove(
     id: web::Path<DocumentId>,
 ) -> Result<HttpResponse, Problem> {
     match state.catalogue.delete(ctx, *id).await? {
-        Some(true) => {
-            state.chat.forget_ended();
+        Deletion::Done(quoting) => {
+            state.chat.forget(&quoting);
             state.progress.nudge(*id);
             Ok(HttpResponse::NoContent().finish())
         }
-        Some(false) => Err(Problem::new(
+        Deletion::Forbidden => Err(Problem::new(
             Code::Forbidden,
             "Somebody else uploaded this file: only they, an admin or an owner may delete it.",
         )),
-        None => Err(Problem::not_found("file")),
+        Deletion::Missing => Err(Problem::not_found("file")),
     }
 }
