@@ -8,10 +8,12 @@
 mod error;
 mod node;
 mod redis;
+mod seats;
 mod stream;
 mod tail;
 
 pub use error::ClusterError;
 pub use node::{Cluster, Status};
+pub use seats::Seat;
 pub use stream::{Run, Writer, end_of};
 pub use tail::{Listener, Next};

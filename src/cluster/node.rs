@@ -2,6 +2,7 @@
 
 use super::error::ClusterError;
 use super::redis::Redis;
+use super::seats::keep_seats;
 use super::stream::{Run, Writer, end_of, is_fenced, log_key};
 use super::tail::{Listener, Tail};
 use crate::runtime::Tasks;
@@ -9,8 +10,10 @@ use crate::types::{NodeId, Secret, TurnId};
 use bb8_redis::redis::streams::StreamRangeReply;
 use bb8_redis::redis::{Pipeline, RedisResult, Value};
 use bytes::Bytes;
+use dashmap::DashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// Every node reads it; each event is for the nodes that know the user.
 const EVENTS: &str = "docent:events";
@@ -20,7 +23,7 @@ const INBOX_EXPIRY: Duration = Duration::from_secs(3_600);
 /// Of work that nobody waits for.
 const PATIENT: Duration = Duration::from_secs(2);
 /// Of work that a client waits for.
-const PROMPT: Duration = Duration::from_millis(250);
+pub(super) const PROMPT: Duration = Duration::from_millis(250);
 
 /// How this node stands to the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +38,16 @@ pub enum Status {
 /// The other nodes, reached through Redis. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Cluster {
-    shared: Option<Arc<Shared>>,
+    pub(super) shared: Option<Arc<Shared>>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     node: NodeId,
-    redis: Arc<Redis>,
+    pub(super) redis: Arc<Redis>,
     tail: Arc<Tail>,
-    tasks: Tasks,
+    /// What this node holds, with the set it is in.
+    pub(super) seats: DashMap<Uuid, String>,
+    pub(super) tasks: Tasks,
 }
 
 impl Cluster {
@@ -54,7 +59,7 @@ impl Cluster {
     pub fn join(url: &Secret, node: NodeId, tasks: &Tasks) -> Result<Self, ClusterError> {
         let redis = Arc::new(Redis::new(url.expose(), tasks)?);
         let tail = Arc::new(Tail::new(Arc::clone(&redis), inbox(node)));
-        let shared = Shared { node, redis, tail, tasks: tasks.clone() };
+        let shared = Shared { node, redis, tail, seats: DashMap::new(), tasks: tasks.clone() };
         Ok(Self { shared: Some(Arc::new(shared)) })
     }
 
@@ -62,6 +67,10 @@ impl Cluster {
     pub fn start(&self, commands: Box<dyn Listener>, events: Option<Box<dyn Listener>>) {
         let Some(shared) = self.shared.clone() else { return };
         shared.tail.listen(inbox(shared.node), "0", commands);
+        let (holder, closing) = (Arc::clone(&shared), shared.tasks.closing());
+        shared.tasks.spawn("cluster-seats", async move {
+            closing.run_until_cancelled(keep_seats(&holder)).await;
+        });
         let tail = Arc::clone(&shared.tail);
         let closing = shared.tasks.closing();
         shared.tasks.clone().spawn("cluster-tail", async move {
