@@ -6,6 +6,7 @@
 
 mod accepted;
 mod answer;
+mod asked;
 mod history;
 mod journal;
 mod live;
@@ -21,7 +22,8 @@ mod session;
 mod settle;
 mod turn;
 
-pub use accepted::{Accepted, Asked, Refused};
+pub use accepted::{Accepted, Refused};
+pub use asked::{Asked, AskedError, What};
 pub use log::{Batch, Cursor, TurnLog};
 pub use part::{CitationData, Part, UsageData};
 pub use recovery::close_orphans;

@@ -135,7 +135,7 @@ impl Settlement<'_> {
             latency_ms: millis(answer.started.elapsed().as_millis()),
         };
         turn.close(&mut tx, ending).await?;
-        conversations::touch(&mut tx, ctx.tenant, self.order.conversation).await?;
+        conversations::answered(&mut tx, &turn).await?;
         let cost = metering::settle_turn(&mut tx, turn.id, &self.bill()).await?;
         let last = last_parts(&answer.end, usage(self.items, cost));
         match keep_log {
