@@ -1,7 +1,9 @@
 //! The API's description, generated from the handlers, and a page to read it.
 
 use super::problem::Problem;
-use super::v1::{assistants, auth, chat, conversations, files, server, turns, upload, usage};
+use super::v1::{
+    assistants, auth, chat, conversations, files, messages, server, turns, upload, usage,
+};
 use super::{health, stream};
 use actix_web::{HttpResponse, get};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -22,7 +24,7 @@ use utoipa_swagger_ui::SwaggerUi;
         upload::upload, files::list, files::get, files::events, files::content, files::page, files::remove,
         chat::stream, chat::send, turns::stream, turns::stop, stream::websocket::ws_chat,
         conversations::list, conversations::get, conversations::rename, conversations::remove,
-        conversations::messages, usage::quota, usage::usage,
+        messages::list, messages::turn_to, usage::quota, usage::usage,
     ),
     components(schemas(Problem)),
     modifiers(&Bearer)

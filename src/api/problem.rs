@@ -5,11 +5,10 @@
 
 use super::observe::request_id;
 use crate::accounts::AccountError;
-use crate::chat::Refused;
+use crate::chat::{AskedError, Refused};
 use crate::documents::UploadError;
 use crate::metering::QuotaExceeded;
 use crate::store::DbError;
-use crate::types::QuestionError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
@@ -224,8 +223,8 @@ impl From<UploadError> for Problem {
     }
 }
 
-impl From<QuestionError> for Problem {
-    fn from(error: QuestionError) -> Self {
+impl From<AskedError> for Problem {
+    fn from(error: AskedError) -> Self {
         Self::invalid(format!("{error}."))
     }
 }
@@ -235,6 +234,7 @@ impl From<Refused> for Problem {
         match refused {
             Refused::Forbidden => Self::new(Code::Forbidden, "Your role may not ask questions."),
             Refused::NoConversation => Self::not_found("conversation"),
+            Refused::NoMessage => Self::not_found("message"),
             Refused::NoAssistant => Self::not_found("assistant"),
             Refused::TurnInProgress => Self::new(
                 Code::TurnInProgress,

@@ -4,7 +4,9 @@ use super::body::MAX_BYTES;
 use super::problem::{Code, Problem};
 use super::state::State;
 use super::stream::ws_chat;
-use super::v1::{assistants, auth, chat, conversations, files, server, turns, upload, usage};
+use super::v1::{
+    assistants, auth, chat, conversations, files, messages, server, turns, upload, usage,
+};
 use super::{health, openapi, page};
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -71,7 +73,8 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(conversations::get)
             .service(conversations::rename)
             .service(conversations::remove)
-            .service(conversations::messages)
+            .service(messages::list)
+            .service(messages::turn_to)
             .service(usage::quota)
             .service(usage::usage)
             .default_service(web::to(nothing_here));

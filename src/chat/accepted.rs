@@ -1,24 +1,12 @@
-//! What a client asks for, and the two answers to it.
+//! The two answers to what a client asks for.
 
 use super::log::TurnLog;
 use crate::limiter::{Headroom, Limited};
 use crate::metering::QuotaExceeded;
 use crate::store::DbError;
-use crate::types::{ConversationId, IdempotencyKey, Question, TurnId};
+use crate::types::{ConversationId, TurnId};
 use std::sync::Arc;
 use thiserror::Error;
-
-/// A question to be answered.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    /// `None` begins a conversation.
-    pub conversation: Option<ConversationId>,
-    /// Slug or id; `None` is the conversation's, or the tenant's default.
-    pub assistant: Option<String>,
-    pub question: Question,
-    /// A repeat with the same key attaches to the same turn.
-    pub idempotency_key: Option<IdempotencyKey>,
-}
 
 /// The turn is durable and runs (or ran: a repeat of an idempotency key).
 #[derive(Clone, Debug)]
@@ -37,6 +25,8 @@ pub enum Refused {
     Forbidden,
     #[error("there is no such conversation")]
     NoConversation,
+    #[error("there is no such message in the conversation")]
+    NoMessage,
     #[error("there is no such assistant")]
     NoAssistant,
     #[error("a turn is running in this conversation")]

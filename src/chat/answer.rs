@@ -113,7 +113,7 @@ async fn run(
     prompt_tokens: &AtomicU32,
     answer: &mut Answer,
 ) -> End {
-    let question = order.asked.question.as_str();
+    let question = opened.text.as_str();
     let search = history::search_text(question, &opened.history);
     let tenant = order.ctx.tenant;
     match parts.retriever.retrieve(tenant, &search, prompt::PASSAGE_BUDGET).await {

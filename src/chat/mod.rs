@@ -7,6 +7,7 @@
 mod accepted;
 mod admission;
 mod answer;
+mod asked;
 mod commands;
 mod follow;
 mod history;
@@ -27,7 +28,8 @@ mod tend;
 mod turn;
 mod unsettled;
 
-pub use accepted::{Accepted, Asked, Refused};
+pub use accepted::{Accepted, Refused};
+pub use asked::{Asked, AskedError, What};
 pub use log::{Batch, Cursor, TurnLog};
 pub use part::{CitationData, ErrorData, Part, UsageData};
 pub use service::{Chat, ChatParts, Stopped};

@@ -1,17 +1,18 @@
 //! Step 1 of a turn: question, turn and reservation become durable in one transaction, or nothing
 //! does. Refusals happen here, before anything costs anything.
 
-use super::accepted::{Asked, Refused};
+use super::accepted::Refused;
+use super::asked::{Asked, What};
 use super::service::ChatParts;
 use super::{history, prompt};
 use crate::llm::ChatMessage;
 use crate::metering::{self, Ask, Grant, ReserveError};
 use crate::store::assistants::Assistant;
-use crate::store::conversations::{self, NewConversation};
+use crate::store::conversations::{self, Conversation, NewConversation};
 use crate::store::messages::{Message, NewMessage};
 use crate::store::turns::NewTurn;
 use crate::store::{Conn, DbError};
-use crate::types::{ConversationId, Ctx, IdempotencyKey, MessageId, TurnId};
+use crate::types::{ConversationId, Ctx, IdempotencyKey, MessageId, Question, TurnId};
 use diesel::result::{DatabaseErrorKind, Error};
 
 /// With fewer tokens left for an answer, a turn is refused.
@@ -33,6 +34,8 @@ pub(super) struct Order {
 #[derive(Clone, Debug)]
 pub(super) struct Opened {
     pub(super) question: MessageId,
+    /// What the question says.
+    pub(super) text: String,
     pub(super) answer: MessageId,
     pub(super) model: String,
     pub(super) instructions: String,
@@ -57,38 +60,75 @@ pub(super) async fn open(parts: &ChatParts, order: &Order) -> Result<Opened, Not
     let ctx = order.ctx;
     let mut tx = parts.db.tenant(ctx.tenant).await?;
     let assistant = assistant(&mut tx, order).await?;
-    if order.is_new {
-        let title = order.asked.question.title();
+    if let (true, Some(question)) = (order.is_new, order.asked.question()) {
         NewConversation {
             tenant_id: ctx.tenant,
             id: order.conversation,
             user_id: ctx.user,
             assistant_id: assistant.id,
-            title: &title,
+            title: &question.title(),
         }
         .insert(&mut tx)
         .await?;
     }
-    let earlier = if order.is_new {
-        Vec::new()
-    } else {
-        Message::latest(&mut tx, ctx.tenant, order.conversation, history::LOOK_BACK).await?
+    let stored = stored(&mut tx, order).await?;
+    let (question, text) = match (&stored, order.asked.question()) {
+        (Some(stored), None) => (stored.id, stored.content.clone()),
+        (_, text) => (MessageId::new(), text.map_or("", Question::as_str).to_owned()),
     };
-    let history = history::fitting(&earlier);
-    let model = assistant.model.unwrap_or_else(|| parts.default_model.clone());
-    let opened = Opened {
-        question: MessageId::new(),
+    let mut opened = Opened {
+        question,
+        text,
         answer: MessageId::new(),
-        model,
+        model: assistant.model.unwrap_or_else(|| parts.default_model.clone()),
         instructions: assistant.instructions,
-        history,
+        history: Vec::new(),
         max_output: parts.max_output_tokens,
     };
-    insert(&mut tx, parts, order, &opened, earlier.last().map(|message| message.id)).await?;
+    // From here on no other turn adds to the conversation: its branch can be read.
+    insert_turn(&mut tx, parts, order, &opened).await?;
+    let before = match stored {
+        Some(stored) => stored.parent_id,
+        None => leaf(&mut tx, order).await?,
+    };
+    if let Some(before) = before {
+        let earlier = Message::branch(&mut tx, ctx.tenant, before, history::LOOK_BACK).await?;
+        opened.history = history::fitting(&earlier);
+    }
+    if order.asked.question().is_some() {
+        insert_question(&mut tx, order, &opened, before).await?;
+    }
+    conversations::asked(&mut tx, ctx.tenant, order.conversation, opened.question).await?;
     let grant = reserve(&mut tx, order, &opened).await?;
     tx.commit().await?;
-    let max_output = u32::try_from(grant.output).unwrap_or(opened.max_output);
-    Ok(Opened { max_output, ..opened })
+    opened.max_output = u32::try_from(grant.output).unwrap_or(opened.max_output);
+    Ok(opened)
+}
+
+/// The question that is edited or answered again.
+async fn stored(tx: &mut Conn, order: &Order) -> Result<Option<Message>, Refused> {
+    let id = match &order.asked.what {
+        What::Question { .. } => return Ok(None),
+        What::Edit { of, .. } => *of,
+        What::Regenerate { message, .. } => *message,
+    };
+    let (tenant, conversation) = (order.ctx.tenant, order.conversation);
+    let mut found = Message::find_in(tx, tenant, conversation, id).await?;
+    if let (What::Regenerate { .. }, Some(Message { role, parent_id: Some(parent), .. })) =
+        (&order.asked.what, &found)
+        && role == "assistant"
+    {
+        found = Message::find_in(tx, tenant, conversation, *parent).await?;
+    }
+    found.filter(|message| message.role == "user").map(Some).ok_or(Refused::NoMessage)
+}
+
+/// Where the active branch ends.
+async fn leaf(tx: &mut Conn, order: &Order) -> Result<Option<MessageId>, Refused> {
+    let ctx = order.ctx;
+    conversations::lock(tx, ctx.tenant, ctx.user, order.conversation).await?;
+    let found = Conversation::find(tx, ctx.tenant, ctx.user, order.conversation).await?;
+    Ok(found.ok_or(Refused::NoConversation)?.leaf_id)
 }
 
 /// The conversation's own assistant, unless another one is named.
@@ -108,12 +148,11 @@ async fn assistant(tx: &mut Conn, order: &Order) -> Result<Assistant, Refused> {
     assistant.ok_or(Refused::NoAssistant)
 }
 
-async fn insert(
+async fn insert_turn(
     tx: &mut Conn,
     parts: &ChatParts,
     order: &Order,
     opened: &Opened,
-    parent: Option<MessageId>,
 ) -> Result<(), NotOpened> {
     let ctx = order.ctx;
     let turn = NewTurn {
@@ -129,27 +168,30 @@ async fn insert(
         model: &opened.model,
         owner: parts.node,
     };
-    if let Err(error) = turn.insert(tx).await {
-        return Err(match broken_constraint(&error) {
-            Some("turns_one_running") => Refused::TurnInProgress.into(),
-            Some("turns_idempotency") => NotOpened::Repeat,
-            _ => DbError::from(error).into(),
-        });
-    }
-    NewMessage {
-        tenant_id: ctx.tenant,
+    turn.insert(tx).await.map_err(|error| match broken_constraint(&error) {
+        Some("turns_one_running") => Refused::TurnInProgress.into(),
+        Some("turns_idempotency") => NotOpened::Repeat,
+        _ => DbError::from(error).into(),
+    })
+}
+
+async fn insert_question(
+    tx: &mut Conn,
+    order: &Order,
+    opened: &Opened,
+    parent: Option<MessageId>,
+) -> Result<(), DbError> {
+    let message = NewMessage {
+        tenant_id: order.ctx.tenant,
         id: opened.question,
         conversation_id: order.conversation,
         parent_id: parent,
         turn_id: order.turn,
         role: "user",
         status: "complete",
-        content: order.asked.question.as_str(),
-    }
-    .insert(tx)
-    .await?;
-    conversations::touch(tx, ctx.tenant, order.conversation).await?;
-    Ok(())
+        content: &opened.text,
+    };
+    Ok(message.insert(tx).await?)
 }
 
 fn broken_constraint(error: &Error) -> Option<&str> {
@@ -160,9 +202,8 @@ fn broken_constraint(error: &Error) -> Option<&str> {
 }
 
 async fn reserve(tx: &mut Conn, order: &Order, opened: &Opened) -> Result<Grant, Refused> {
-    let question = order.asked.question.as_str();
     let ask = Ask {
-        input: prompt::most_tokens(&opened.instructions, &opened.history, question),
+        input: prompt::most_tokens(&opened.instructions, &opened.history, &opened.text),
         output: i64::from(opened.max_output),
         least_output: LEAST_OUTPUT,
     };

@@ -186,6 +186,6 @@ async fn save(
         latency_ms: i32::try_from(elapsed.max(0)).unwrap_or(i32::MAX),
     };
     turn.close(tx, ending).await?;
-    conversations::touch(tx, tenant, turn.conversation_id).await?;
+    conversations::answered(tx, turn).await?;
     Ok(keep_log)
 }

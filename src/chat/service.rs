@@ -1,7 +1,8 @@
 //! The door to chat: ask, attach, stop, drain.
 
-use super::accepted::{Accepted, Asked, Refused};
+use super::accepted::{Accepted, Refused};
 use super::admission::{Admission, Place};
+use super::asked::{Asked, What};
 use super::commands::{Command, Commands};
 use super::follow::{Copies, Following};
 use super::live::LiveTurns;
@@ -22,7 +23,7 @@ use crate::retrieval::Retriever;
 use crate::runtime::Tasks;
 use crate::store::turns::{self, Turn};
 use crate::store::{Db, DbError, nodes};
-use crate::types::{ConversationId, Ctx, NodeId, TurnId};
+use crate::types::{ConversationId, Ctx, NodeId, Question, TurnId};
 use sha2::{Digest, Sha256};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -145,15 +146,16 @@ impl Chat {
             return Err(Refused::Draining);
         }
         let limits = self.core.plans.limits_of(ctx.tenant).await?;
-        let estimate = tokens::count(asked.question.as_str()).saturating_add(TYPICAL_TOKENS);
+        let estimate = tokens::count(asked.question().map_or("", Question::as_str))
+            .saturating_add(TYPICAL_TOKENS);
         let headroom =
             self.core.limiter.admit(ctx, limits, estimate).map_err(Refused::RateLimited)?;
         let place = self.core.admission.admit(ctx, limits).await?;
         let order = Order {
             ctx,
             turn: TurnId::new(),
-            conversation: asked.conversation.unwrap_or_else(ConversationId::new),
-            is_new: asked.conversation.is_none(),
+            conversation: asked.conversation().unwrap_or_else(ConversationId::new),
+            is_new: asked.conversation().is_none(),
             hash: hash.clone(),
             asked: asked.clone(),
         };
@@ -322,9 +324,17 @@ impl Chat {
 /// Of all that makes two requests the same.
 fn fingerprint(asked: &Asked) -> Vec<u8> {
     let mut hash = Sha256::new();
-    hash.update(asked.conversation.map(ConversationId::uuid).unwrap_or_default());
+    hash.update(asked.conversation().map(ConversationId::uuid).unwrap_or_default());
     hash.update(asked.assistant.as_deref().unwrap_or_default());
     hash.update([0]);
-    hash.update(asked.question.as_str());
+    hash.update(asked.question().map_or("", Question::as_str));
+    // No text has a NUL in it: what follows one is not text.
+    match &asked.what {
+        What::Question { .. } => {}
+        What::Edit { of, .. } => hash.update([&[0, 1], of.uuid().as_bytes().as_slice()].concat()),
+        What::Regenerate { message, .. } => {
+            hash.update([&[0, 2], message.uuid().as_bytes().as_slice()].concat());
+        }
+    }
     hash.finalize().to_vec()
 }

@@ -172,7 +172,7 @@ impl Settlement {
             latency_ms: self.latency_ms,
         };
         turn.close(&mut tx, ending).await?;
-        conversations::touch(&mut tx, self.tenant, self.conversation).await?;
+        conversations::answered(&mut tx, &turn).await?;
         let cost = metering::settle_turn(&mut tx, turn.id, &self.bill()).await?;
         let last = last_parts(&self.end, usage(&self.items, cost));
         match keep_log {

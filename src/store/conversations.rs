@@ -2,7 +2,8 @@
 
 use super::Conn;
 use super::schema::conversations;
-use crate::types::{AssistantId, ConversationId, TenantId, TurnId, UserId};
+use super::turns::Turn;
+use crate::types::{AssistantId, ConversationId, MessageId, TenantId, TurnId, UserId};
 use chrono::{DateTime, Utc};
 use diesel::dsl::now;
 use diesel::prelude::*;
@@ -18,8 +19,17 @@ pub struct Conversation {
     pub assistant_id: AssistantId,
     #[diesel(sql_type = Text)]
     pub title: String,
+    /// The last message of the branch that the user looks at.
+    #[diesel(sql_type = Nullable<Uuid>)]
+    pub leaf_id: Option<MessageId>,
     #[diesel(sql_type = Nullable<Uuid>)]
     pub running_turn_id: Option<TurnId>,
+    /// What the running turn answers.
+    #[diesel(sql_type = Nullable<Uuid>)]
+    pub running_question_id: Option<MessageId>,
+    /// What will be its answer; there is no such message yet.
+    #[diesel(sql_type = Nullable<Uuid>)]
+    pub running_answer_id: Option<MessageId>,
     #[diesel(sql_type = Timestamptz)]
     pub created_at: DateTime<Utc>,
     #[diesel(sql_type = Timestamptz)]
@@ -43,7 +53,8 @@ impl NewConversation<'_> {
     }
 }
 
-const SELECT: &str = "SELECT c.id, c.assistant_id, c.title, t.id AS running_turn_id, c.created_at, c.updated_at
+const SELECT: &str = "SELECT c.id, c.assistant_id, c.title, c.leaf_id, t.id AS running_turn_id,
+       t.question_id AS running_question_id, t.answer_id AS running_answer_id, c.created_at, c.updated_at
      FROM conversations c
      LEFT JOIN turns t ON t.tenant_id = c.tenant_id AND t.conversation_id = c.id AND t.state = 'running'
      WHERE c.tenant_id = $1 AND c.user_id = $2";
@@ -104,12 +115,65 @@ pub async fn assistant_of(
         .optional()
 }
 
-/// Says that something happened in it.
-pub async fn touch(conn: &mut Conn, tenant: TenantId, id: ConversationId) -> QueryResult<()> {
+/// Locks the user's conversation, so that its branch stays as it is; false when there is none.
+pub async fn lock(
+    conn: &mut Conn,
+    tenant: TenantId,
+    user: UserId,
+    id: ConversationId,
+) -> QueryResult<bool> {
+    let found = conversations::table
+        .find((tenant, id))
+        .filter(conversations::user_id.eq(user))
+        .select(conversations::id)
+        .for_no_key_update()
+        .first::<ConversationId>(conn)
+        .await
+        .optional()?;
+    Ok(found.is_some())
+}
+
+/// The user looks at the branch that ends here.
+pub async fn show(
+    conn: &mut Conn,
+    tenant: TenantId,
+    id: ConversationId,
+    leaf: MessageId,
+) -> QueryResult<()> {
     diesel::update(conversations::table.find((tenant, id)))
-        .set(conversations::updated_at.eq(now))
+        .set(conversations::leaf_id.eq(leaf))
         .execute(conn)
         .await?;
+    Ok(())
+}
+
+/// A turn begins: its question is what the user looks at.
+pub async fn asked(
+    conn: &mut Conn,
+    tenant: TenantId,
+    id: ConversationId,
+    question: MessageId,
+) -> QueryResult<()> {
+    diesel::update(conversations::table.find((tenant, id)))
+        .set((conversations::leaf_id.eq(question), conversations::updated_at.eq(now)))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// A turn ended: its answer is what the user looks at, unless they turned to another branch.
+pub async fn answered(conn: &mut Conn, turn: &Turn) -> QueryResult<()> {
+    diesel::sql_query(
+        "UPDATE conversations SET updated_at = now(),
+           leaf_id = CASE WHEN leaf_id = $3 THEN $4 ELSE leaf_id END
+         WHERE tenant_id = $1 AND id = $2",
+    )
+    .bind::<Uuid, _>(turn.tenant_id)
+    .bind::<Uuid, _>(turn.conversation_id)
+    .bind::<Uuid, _>(turn.question_id)
+    .bind::<Uuid, _>(turn.answer_id)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

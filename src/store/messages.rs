@@ -5,12 +5,15 @@ use super::schema::messages;
 use crate::types::{ConversationId, MessageId, TenantId, TurnId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable, Uuid};
 use diesel_async::RunQueryDsl;
 
-#[derive(Clone, Debug, Queryable, Selectable)]
+#[derive(Clone, Debug, Queryable, Selectable, QueryableByName)]
 #[diesel(table_name = messages)]
 pub struct Message {
     pub id: MessageId,
+    /// What it follows or answers; `None` for a first question.
+    pub parent_id: Option<MessageId>,
     pub turn_id: TurnId,
     /// user or assistant.
     pub role: String,
@@ -55,22 +58,43 @@ impl Message {
             .await
     }
 
-    /// The last `limit` messages, oldest first.
-    pub async fn latest(
+    /// The last `limit` messages of the branch that ends with `leaf`, oldest first.
+    pub async fn branch(
+        conn: &mut Conn,
+        tenant: TenantId,
+        leaf: MessageId,
+        limit: i64,
+    ) -> QueryResult<Vec<Self>> {
+        diesel::sql_query(
+            "WITH RECURSIVE branch AS (
+               SELECT m.*, 1::bigint AS place FROM messages m WHERE tenant_id = $1 AND id = $2
+               UNION ALL
+               SELECT m.*, b.place + 1 FROM branch b
+               JOIN messages m ON m.tenant_id = $1 AND m.id = b.parent_id WHERE b.place < $3)
+             SELECT id, parent_id, turn_id, role, status, content, created_at
+             FROM branch ORDER BY place DESC",
+        )
+        .bind::<Uuid, _>(tenant)
+        .bind::<Uuid, _>(leaf)
+        .bind::<BigInt, _>(limit)
+        .load(conn)
+        .await
+    }
+
+    /// A message of this conversation.
+    pub async fn find_in(
         conn: &mut Conn,
         tenant: TenantId,
         conversation: ConversationId,
-        limit: i64,
-    ) -> QueryResult<Vec<Self>> {
-        let mut found: Vec<Self> = messages::table
-            .filter(messages::tenant_id.eq(tenant).and(messages::conversation_id.eq(conversation)))
-            .order(messages::id.desc())
-            .limit(limit)
+        id: MessageId,
+    ) -> QueryResult<Option<Self>> {
+        messages::table
+            .find((tenant, id))
+            .filter(messages::conversation_id.eq(conversation))
             .select(Self::as_select())
-            .load(conn)
-            .await?;
-        found.reverse();
-        Ok(found)
+            .first(conn)
+            .await
+            .optional()
     }
 
     /// The answer of a turn.
@@ -81,4 +105,60 @@ impl Message {
     ) -> QueryResult<Option<Self>> {
         messages::table.find((tenant, id)).select(Self::as_select()).first(conn).await.optional()
     }
+}
+
+/// A message's place in the tree.
+#[derive(Clone, Copy, Debug, Queryable, Selectable)]
+#[diesel(table_name = messages)]
+pub struct Place {
+    pub id: MessageId,
+    pub parent_id: Option<MessageId>,
+}
+
+/// The whole tree of a conversation, oldest first.
+pub async fn tree(
+    conn: &mut Conn,
+    tenant: TenantId,
+    conversation: ConversationId,
+) -> QueryResult<Vec<Place>> {
+    messages::table
+        .filter(messages::tenant_id.eq(tenant).and(messages::conversation_id.eq(conversation)))
+        .order(messages::id)
+        .select(Place::as_select())
+        .load(conn)
+        .await
+}
+
+/// The newest leaf at or below a message of this conversation. A question that is `being_answered`
+/// counts as one, the newest of all, whatever answers it has already.
+pub async fn newest_leaf(
+    conn: &mut Conn,
+    tenant: TenantId,
+    conversation: ConversationId,
+    id: MessageId,
+    being_answered: Option<MessageId>,
+) -> QueryResult<Option<MessageId>> {
+    #[derive(QueryableByName)]
+    struct Leaf {
+        #[diesel(sql_type = Uuid)]
+        id: MessageId,
+    }
+    let leaf: Option<Leaf> = diesel::sql_query(
+        "WITH RECURSIVE below AS (
+           SELECT id FROM messages WHERE tenant_id = $1 AND conversation_id = $2 AND id = $3
+           UNION ALL
+           SELECT m.id FROM below b JOIN messages m ON m.tenant_id = $1 AND m.parent_id = b.id)
+         SELECT id FROM below b
+         WHERE b.id = $4 OR NOT EXISTS (
+           SELECT FROM messages m WHERE m.tenant_id = $1 AND m.parent_id = b.id)
+         ORDER BY coalesce(b.id = $4, false) DESC, b.id DESC LIMIT 1",
+    )
+    .bind::<Uuid, _>(tenant)
+    .bind::<Uuid, _>(conversation)
+    .bind::<Uuid, _>(id)
+    .bind::<Nullable<Uuid>, _>(being_answered)
+    .get_result(conn)
+    .await
+    .optional()?;
+    Ok(leaf.map(|leaf| leaf.id))
 }

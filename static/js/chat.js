@@ -96,10 +96,7 @@ export class Chat extends EventTarget {
   ask(text) {
     if (this.thread.busy) return;
     if (this.thread.empty) this.thread.assistant = this.assistant?.slug ?? null;
-    this.scroll.pinned = true;
     this.thread.ask(text);
-    this.#welcome();
-    this.scroll.toEnd();
   }
 
   stop() {
@@ -124,11 +121,16 @@ export class Chat extends EventTarget {
     if (thread.wired) return;
     thread.wired = true;
     let known = thread.id;
+    thread.addEventListener("asked", () => {
+      if (thread !== this.thread) return;
+      this.#welcome();
+      this.scroll.toEnd();
+    });
     thread.addEventListener("drawn", () => { if (thread === this.thread) this.scroll.follow(); });
     thread.addEventListener("ended", () => this.dispatchEvent(new CustomEvent("ended", { detail: thread.id })));
     thread.addEventListener("returned", (event) => {
-      toast("Another answer is still running in this conversation. Your question is back in the box.");
-      if (thread === this.thread && !this.composer.input.value) this.composer.set(event.detail);
+      toast(`Another answer is still running in this conversation.${event.detail ? " Your question is back in the box." : ""}`);
+      if (event.detail && thread === this.thread && !this.composer.input.value) this.composer.set(event.detail);
     });
     thread.addEventListener("changed", () => {
       if (thread.busy) this.running.add(thread);

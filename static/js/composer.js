@@ -1,8 +1,7 @@
 // The box one writes in: Enter sends, Shift+Enter is a new line, Stop while an answer runs.
 
 import { h, iconButton } from "./dom.js";
-
-const LONGEST = 16_000; // below a 64 KiB frame in any script
+import { fit, LONGEST, sends } from "./textbox.js";
 
 /** Emits `ask` (`detail`: the text), `stop`, `attach`. */
 export class Composer extends EventTarget {
@@ -49,14 +48,13 @@ export class Composer extends EventTarget {
   }
 
   #key(event) {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    if (!sends(event)) return;
     event.preventDefault();
     this.#send();
   }
 
   #changed() {
     this.sendButton.disabled = this.input.value.trim() === "";
-    this.input.style.height = "auto";
-    this.input.style.height = `${Math.min(this.input.scrollHeight, 220)}px`;
+    fit(this.input);
   }
 }

@@ -1,22 +1,58 @@
 // The two kinds of bubble: a question, and an answer drawn from a turn.
 
+import { focusStep, switcher } from "./branch.js";
 import { fill, h, icon, iconButton } from "./dom.js";
+import { QuestionEditor } from "./editor.js";
 import { money, pageLabel, short } from "./format.js";
 import { copyText, MarkdownView } from "./render.js";
 import { splitCitations } from "./turn.js";
 
-export function userMessage(text) {
-  const lines = text.split(/\n{2,}/).map((block) => h("p", { dir: "auto" }, block));
-  return h("article", { class: "message user", "data-testid": "message-user", "aria-label": "You" }, h("div", { class: "bubble" }, lines));
+/** A question. `onEdit(id, text)` asks another in its place; `onTurn(id, step)` turns to another version. */
+export class QuestionView {
+  constructor({ text, onEdit, onTurn }) {
+    this.text = text;
+    this.onEdit = onEdit;
+    this.onTurn = onTurn;
+    this.id = null;
+    this.bubble = h("div", { class: "bubble" }, text.split(/\n{2,}/).map((block) => h("p", { dir: "auto" }, block)));
+    this.tools = h("div", { class: "tools" });
+    this.el = h("article", { class: "message user", "data-testid": "message-user", "aria-label": "You" }, this.bubble, this.tools);
+  }
+
+  /** It is stored: it can be edited, and turned from. */
+  place({ id, siblings }) {
+    this.id = id;
+    this.edit = h("button", { type: "button", class: "link-button idle-only edit", "data-testid": "edit", onclick: () => this.#open() }, icon("edit"), "Edit");
+    fill(this.tools, this.edit, switcher({ id, siblings }, this.onTurn));
+  }
+
+  focusStep(step) {
+    focusStep(this.tools, step);
+  }
+
+  #open() {
+    const editor = new QuestionEditor(this.text, { onSend: (text) => this.onEdit(this.id, text), onCancel: () => this.#close() });
+    this.el.classList.add("editing");
+    fill(this.el, editor.el);
+    editor.focus();
+  }
+
+  #close() {
+    this.el.classList.remove("editing");
+    fill(this.el, this.bubble, this.tools);
+    this.edit.focus();
+  }
 }
 
-/** An answer. `onCite(citation)` opens a source; `onAskAgain()` asks the same question. */
+/** An answer. `onCite(citation)` opens a source; `onRegenerate(id)` asks for another; `onTurn(id, step)` turns to one. */
 export class AnswerView {
-  constructor({ onCite, onAskAgain, onDrawn }) {
+  constructor({ onCite, onRegenerate, onTurn, onDrawn }) {
     this.onCite = onCite;
-    this.onAskAgain = onAskAgain;
+    this.onRegenerate = onRegenerate;
+    this.onTurn = onTurn;
     this.onDrawn = onDrawn ?? (() => {});
     this.turn = null;
+    this.placed = null;
     this.frame = 0;
     this.marked = 0;
     this.text = h("div", { class: "markdown" });
@@ -49,6 +85,25 @@ export class AnswerView {
     this.update(turn);
   }
 
+  get id() {
+    return this.placed?.id ?? this.turn?.messageId ?? null;
+  }
+
+  /** Its place among the answers to the question. */
+  place({ id, siblings }) {
+    this.placed = { id, siblings };
+    if (this.turn && this.turn.status !== "streaming") this.#finish();
+    else fill(this.foot, this.#switcher());
+  }
+
+  focusStep(step) {
+    focusStep(this.foot, step);
+  }
+
+  #switcher() {
+    return this.placed && switcher(this.placed, this.onTurn);
+  }
+
   /** A small line while the connection is away; null takes it off. */
   waiting(sentence) {
     this.notice.hidden = !sentence;
@@ -76,7 +131,7 @@ export class AnswerView {
     if (turn.status === "stopped") fill(this.notice, icon("stop"), "Stopped.");
     if (turn.status === "failed") {
       fill(this.notice, icon("alert"), h("span", { dir: "auto" }, turn.errorText ?? "This answer was not finished."),
-        this.onAskAgain ? iconButton("retry", "Ask again", { text: true, onclick: () => this.onAskAgain() }) : null);
+        this.id ? iconButton("retry", "Ask again", { text: true, class: "button idle-only", onclick: () => this.onRegenerate(this.id) }) : null);
     }
     fill(this.foot, this.#sources(), this.#meta());
   }
@@ -102,7 +157,9 @@ export class AnswerView {
   }
 
   #meta() {
-    const { usage, text } = this.turn;
+    const { usage, text, status } = this.turn;
+    const versions = this.#switcher();
+    const again = this.id && status !== "failed"; // a failed one says it larger
     const label = h("span", null, "Copy");
     const parts = [];
     if (usage) {
@@ -110,10 +167,12 @@ export class AnswerView {
       parts.push(`${about}${short(usage.input_tokens)} in · ${short(usage.output_tokens)} out`);
       if (usage.cost_nano_usd != null) parts.push(money(usage.cost_nano_usd));
     }
-    if (!parts.length && !text) return null;
+    if (!parts.length && !text && !versions && !again) return null;
     const title = usage ? `Tokens read and written${usage.provenance === "estimated" ? " (estimated)" : ""}` : null;
     return h("div", { class: "meta" },
+      versions,
       text ? h("button", { type: "button", class: "link-button", "aria-label": "Copy the answer", onclick: () => copyText(text, label) }, icon("copy"), label) : null,
+      again ? h("button", { type: "button", class: "link-button idle-only", "data-testid": "regenerate", onclick: () => this.onRegenerate(this.id) }, icon("retry"), "Regenerate") : null,
       parts.length ? h("span", { title, "data-testid": "answer-usage" }, parts.join(" · ")) : null);
   }
 }

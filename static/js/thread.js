@@ -1,16 +1,20 @@
-// One conversation on the screen: its messages, and the one question that may be running.
+// One conversation on the screen: one branch of its messages, and the one question that may be running.
 // A thread lives on while its turn runs, even when another conversation is shown.
 
 import { Problem } from "./api.js";
-import { announce, fill, h, icon, iconButton } from "./dom.js";
-import { quotaSentence, seconds } from "./format.js";
-import { AnswerView, userMessage } from "./message.js";
+import { idsOf, onBranch, placesOf } from "./branch.js";
+import { announce, complain, fill, h } from "./dom.js";
+import { AnswerView, QuestionView } from "./message.js";
+import { refusal } from "./refusal.js";
 import { Applied, applyPart, newTurn, turnOfMessage } from "./turn.js";
 
 const MOST_TRIES = 4;
 const UNDELIVERED = new Problem({ code: "unreachable", detail: "The question could not be delivered: the connection broke each time. It may be too long." });
 
-/** Emits `changed` (busy or id), `drawn` (may scroll), `ended` (a turn is over), `returned` (`detail`: a text to edit again). */
+/**
+ * Emits `changed` (busy or id), `asked`, `drawn` (may scroll), `ended` (a turn is over), `returned` (`detail`: a text to
+ * edit again, or null).
+ */
 export class Thread extends EventTarget {
   constructor({ api, socket, onCite, id = null, assistant = null }) {
     super();
@@ -21,7 +25,7 @@ export class Thread extends EventTarget {
     this.assistant = assistant;
     this.title = null;
     this.job = null;
-    this.lastQuestion = null;
+    this.shown = [];
     this.lost = null;
     this.el = h("div", { class: "thread" });
   }
@@ -34,65 +38,121 @@ export class Thread extends EventTarget {
     return this.id === null && !this.el.hasChildNodes();
   }
 
-  /** Loads the messages, and follows the turn that is running. */
+  /** Loads the branch, and follows the turn that is running. */
   async load() {
-    const [conversation, messages] = await Promise.all([
-      this.api.get(`/v1/conversations/${encodeURIComponent(this.id)}`),
-      this.api.get(`/v1/conversations/${encodeURIComponent(this.id)}/messages`),
-    ]);
+    const [conversation, list] = await Promise.all([this.api.get(this.#path()), this.api.get(this.#path("/messages"))]);
     this.title = conversation.title;
     this.assistant = conversation.assistant_id;
-    const running = conversation.running_turn_id;
-    fill(this.el, messages.data.filter((one) => !(running && one.role === "assistant" && one.turn_id === running)).map((one) => this.#past(one)));
     this.job = null;
-    if (running) {
-      this.job = { requestId: null, text: this.lastQuestion, turn: newTurn(running), view: this.#answer(this.lastQuestion), stopWanted: false };
-      this.el.append(this.job.view.el);
+    this.#show(list);
+  }
+
+  #path(end = "") {
+    return `/v1/conversations/${encodeURIComponent(this.id)}${end}`;
+  }
+
+  /** Draws a branch. A turn that runs on another one is followed as well. */
+  #show(list) {
+    const { data, running } = list;
+    this.shown = data.map((message) => this.#past(message));
+    if (running && this.job?.turn?.id !== running.turn_id) {
+      this.job = { requestId: null, wish: {}, turn: newTurn(running.turn_id), view: this.#answer(), stopWanted: false };
       this.#attach();
     }
-    this.#emit("changed");
+    if (running) this.job.view.place({ id: running.message_id, siblings: running.siblings });
+    if (onBranch(list)) this.shown.push(this.job.view);
+    fill(this.el, this.shown.map((view) => view.el));
+    this.#changed();
     this.#emit("drawn");
   }
 
   #past(message) {
-    if (message.role === "user") {
-      this.lastQuestion = message.text;
-      return userMessage(message.text);
-    }
-    const view = this.#answer(this.lastQuestion);
-    view.update(turnOfMessage(message));
-    return view.el;
+    const view = message.role === "user" ? this.#question(message.text) : this.#answer();
+    view.place(message);
+    if (message.role !== "user") view.update(turnOfMessage(message));
+    return view;
   }
 
-  #answer(question) {
+  #question(text) {
+    return new QuestionView({ text, onEdit: (id, edited) => this.edit(id, edited), onTurn: (id, step) => this.turnTo(id, step) });
+  }
+
+  #answer() {
     return new AnswerView({
       onCite: this.onCite,
-      onAskAgain: question ? () => { if (!this.busy) this.ask(question); } : null,
+      onRegenerate: (id) => this.regenerate(id),
+      onTurn: (id, step) => this.turnTo(id, step),
       onDrawn: () => this.#emit("drawn"),
     });
   }
 
+  ask(text) {
+    this.#begin({ text });
+  }
+
+  /** Asks in place of a question; the old one stays beside it. */
+  edit(id, text) {
+    this.#begin({ text, edit_of: id });
+  }
+
+  /** Asks for another answer; the old one stays beside it. */
+  regenerate(id) {
+    this.#begin({ regenerate: id });
+  }
+
+  /** Shows another version of a message, with what follows it. */
+  async turnTo(id, step) {
+    if (this.#unheard) return;
+    try {
+      const list = await this.api.send("PUT", this.#path("/branch"), { message_id: id });
+      if (!this.#unheard) this.#show(list);
+    } catch (problem) {
+      complain(problem);
+    }
+    this.shown.find((view) => view.id === id)?.focusStep(step);
+  }
+
+  /** The server has not said yet where a question went. */
+  get #unheard() {
+    return this.busy && !this.job.turn;
+  }
+
   /** Asks. With the `key` of a question that was not answered, the server takes both for one. */
-  ask(text, key = randomId()) {
-    this.lastQuestion = text;
-    if (this.id === null) this.title = text;
-    const asked = userMessage(text);
-    const view = this.#answer(text);
-    this.el.append(asked, view.el);
-    this.job = { requestId: key, text, asked, turn: null, view, stopWanted: false, tries: 0 };
+  #begin(wish, key = randomId()) {
+    if (this.busy) return;
+    if (this.id === null) this.title = wish.text;
+    this.#cut(wish.edit_of ?? wish.regenerate);
+    const asked = wish.text ? this.#question(wish.text) : null;
+    const view = this.#answer();
+    for (const one of [asked, view]) {
+      if (one === null) continue;
+      this.shown.push(one);
+      this.el.append(one.el);
+    }
+    this.job = { requestId: key, wish, asked, turn: null, view, stopWanted: false, tries: 0 };
     if (!this.#sendQuestion()) {
       if (this.socket.wanted) view.waiting("Connecting…");
       else this.refused();
     }
     announce("Question sent.");
-    this.#emit("changed");
-    this.#emit("drawn");
+    this.#changed();
+    this.#emit("asked");
+  }
+
+  /** Takes a message and what follows it off the screen. */
+  #cut(id) {
+    const at = this.shown.findIndex((view) => view.id === id);
+    if (!id || at < 0) return;
+    const { el } = this.shown[at];
+    while (this.el.lastChild !== el) this.el.lastChild.remove();
+    el.remove();
+    this.shown.length = at;
   }
 
   /** The idempotency key makes this safe to repeat when the answer to it was lost. */
   #sendQuestion() {
-    const { requestId, text } = this.job;
-    const frame = { type: "send", request_id: requestId, idempotency_key: requestId, text };
+    const { requestId, wish } = this.job;
+    const frame = { type: "send", request_id: requestId, idempotency_key: requestId, ...wish };
     if (this.id) frame.conversation_id = this.id;
     else if (this.assistant) frame.assistant = this.assistant;
     return this.socket.send(frame);
@@ -146,7 +206,19 @@ export class Thread extends EventTarget {
     this.id = frame.conversation_id;
     job.view.waiting(null);
     if (job.stopWanted) this.stop();
-    this.#emit("changed");
+    this.#changed();
+    this.#locate(job);
+  }
+
+  /** Learns where in the tree the question and its answer are. Another tab may have turned to another branch meanwhile. */
+  async #locate(job) {
+    const list = await this.api.get(this.#path("/messages")).catch(() => null);
+    const places = list && placesOf(list, job.turn.id);
+    if (!places) return;
+    job.asked?.place(places.question);
+    job.view.place(places.answer);
+    const ids = this.shown.map((view) => view.id).filter(Boolean);
+    if (this.shown.includes(job.view) && ids.join() !== idsOf(list).join()) this.#show(list);
   }
 
   #part(frame) {
@@ -162,15 +234,16 @@ export class Thread extends EventTarget {
     if (applied === Applied.Changed) return;
     this.job = null;
     announce({ complete: "Answer finished.", stopped: "Answer stopped.", failed: "The answer failed." }[job.turn.status]);
-    this.#emit("changed");
+    this.#changed();
     this.#emit("ended");
+    if (!job.view.placed) this.#locate(job);
     if (applied === Applied.Rewound || job.turn.status === "failed") this.#correct(job);
   }
 
   /** Shows what was stored: a server that crashed may have lost the last words that were sent. */
   async #correct({ turn, view }) {
     try {
-      const { data } = await this.api.get(`/v1/conversations/${encodeURIComponent(this.id)}/messages`);
+      const { data } = await this.api.get(this.#path("/messages"));
       const stored = data.find((one) => one.role === "assistant" && one.turn_id === turn.id);
       if (stored) view.replace({ ...turnOfMessage(stored), errorText: turn.errorText });
     } catch {
@@ -179,23 +252,36 @@ export class Thread extends EventTarget {
   }
 
   /** The question was not taken, or the turn cannot be followed any more. */
-  #refusedQuestion(problem) {
+  async #refusedQuestion(problem) {
     const { job } = this;
     if (job.turn) {
       this.#lostTurn();
       return;
     }
+    const { wish, asked, view } = job;
     this.job = null;
-    job.view.el.remove();
-    if (problem.code === "turn_in_progress" && this.id) {
-      job.asked.remove();
-      this.dispatchEvent(new CustomEvent("returned", { detail: job.text }));
-      this.load().catch(() => {});
-    } else {
-      this.el.append(this.#refusal(job, problem));
+    this.shown = this.shown.filter((one) => one !== asked && one !== view);
+    view.el.remove();
+    const running = problem.code === "turn_in_progress" && this.id;
+    if (running) {
+      asked?.el.remove();
+      this.dispatchEvent(new CustomEvent("returned", { detail: wish.text ?? null }));
     }
-    this.#emit("changed");
+    if (running || wish.edit_of || wish.regenerate) await this.load().catch(() => {}); // brings back what was taken off
+    if (!running) this.#refuse(job, problem);
+    this.#changed();
     this.#emit("drawn");
+  }
+
+  #refuse({ wish, asked, requestId }, problem) {
+    const box = refusal(problem, () => {
+      if (this.busy) return;
+      box.remove();
+      asked?.el.remove();
+      this.#begin(wish, requestId);
+    });
+    if (asked) this.el.append(asked.el);
+    this.el.append(box);
   }
 
   async #lostTurn() {
@@ -209,41 +295,19 @@ export class Thread extends EventTarget {
       job.turn.errorText = "The rest of this answer could not be loaded.";
       job.view.update(job.turn);
       this.job = null;
-      this.#emit("changed");
+      this.#changed();
     }
     if (!this.job) this.#emit("ended");
   }
 
-  #refusal(job, problem) {
-    const sentence = problem.code === "quota_exceeded" && problem.quota ? quotaSentence(problem.quota) : problem.message;
-    const countdown = h("span", { class: "countdown" });
-    const retry = iconButton("retry", "Retry", { text: true, "data-testid": "retry", onclick: () => {
-      if (this.busy) return;
-      box.remove();
-      job.asked.remove();
-      this.ask(job.text, job.requestId);
-    } });
-    const box = h("div", { class: "notice failed refusal", role: "alert", "data-testid": "send-error", "data-code": problem.code }, icon("alert"), h("span", { dir: "auto" }, sentence), countdown, retry);
-    if (problem.retryAfterMs) countDown(problem.retryAfterMs, retry, countdown);
-    return box;
+  #changed() {
+    this.el.toggleAttribute("data-busy", this.busy);
+    this.#emit("changed");
   }
 
   #emit(type) {
     this.dispatchEvent(new Event(type));
   }
-}
-
-/** Keeps `button` off until the wait is over, and says how long that is. */
-function countDown(ms, button, label) {
-  const end = Date.now() + ms;
-  button.disabled = true;
-  const tick = () => {
-    const left = end - Date.now();
-    label.textContent = left > 0 ? `Try again in ${seconds(left)}.` : "";
-    if (left > 0) setTimeout(tick, Math.min(left, 1000));
-    else button.disabled = false;
-  };
-  tick();
 }
 
 /** A UUID. crypto.randomUUID exists only on secure origins; a LAN address over http is not one. */

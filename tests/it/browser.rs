@@ -3,6 +3,7 @@
 use crate::recovery::expire_leases;
 use crate::support::{Browser, Node, Provider, Relay, Script, User, World, WorldOptions};
 use fantoccini::Locator;
+use fantoccini::key::Key;
 use serde_json::Value;
 use std::fs;
 
@@ -107,6 +108,47 @@ async fn browser_stops_an_answer() {
     let shown = browser.answer("stopped", "w19").await.text().await.unwrap();
     world.provider.until_closed().await;
     assert_shows(&shown, &stored(&anna).await, "stopped");
+    assert_eq!(browser.complaints().await, Vec::<Value>::new());
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium and ChromeDriver; .ci/run has them"]
+async fn browser_edits_a_question_and_turns_between_answers() {
+    let world = World::start().await;
+    world.user(ADDRESS).await;
+    let browser = logged_in(&world.base).await;
+    for (question, answer) in [("One?", "Eins."), ("Two?", "Zwei.")] {
+        world.provider.next(Script::text(&[answer], 10, 1));
+        browser.ask(question).await;
+        browser.answer("complete", answer).await;
+    }
+    browser.edit(&format!("Never mind{}", char::from(Key::Escape))).await;
+    browser.find("(//*[@data-testid='message-user'])[last()][contains(., 'Two?')]").await;
+    world.provider.next(Script::text(&["Zwei!"], 10, 1));
+    browser.edit(&format!("Deux?{}", char::from(Key::Enter))).await;
+    browser.answer("complete", "Zwei!").await;
+    browser.question("Deux?", "2/2").await;
+
+    world.provider.next(Script::held(60, 20));
+    browser.click_last("regenerate").await;
+    browser.answer("streaming", "w19").await;
+    browser.reload().await;
+    browser.answer("streaming", "w19").await;
+    browser.click_last("sibling-before").await;
+    browser.answer("complete", "Zwei!").await;
+    browser.click_last("sibling-after").await;
+    browser.answer("streaming", "w19").await;
+    world.provider.release();
+    browser.answer("complete", "w59").await;
+
+    browser.click("sibling-before").await; // the question's, above the answer's
+    browser.question("Two?", "1/2").await;
+    browser.answer("complete", "Zwei.").await;
+    browser.click("sibling-after").await;
+    browser.question("Deux?", "2/2").await;
+    browser.answer("complete", "w59").await;
+    assert_eq!(world.provider.calls(), 4);
     assert_eq!(browser.complaints().await, Vec::<Value>::new());
     world.database.check_books().await;
 }

@@ -16,6 +16,7 @@
 mod support;
 
 mod architecture;
+mod branches;
 mod browser;
 mod chaos;
 mod chat;

@@ -26,7 +26,8 @@ pub async fn expire_leases(database: &Database) {
         .await;
 }
 
-async fn until_journaled(database: &Database, stream: &Stream, text: &str) {
+/// Waits until this text of the turn is written down.
+pub async fn until_journaled(database: &Database, stream: &Stream, text: &str) {
     let turn = stream.turn();
     let sql = format!(
         "SELECT count(*) AS n FROM turn_segments WHERE turn_id = '{turn}' AND parts LIKE '%{text}%'"

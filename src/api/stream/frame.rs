@@ -1,7 +1,7 @@
 //! What is said over a WebSocket, both ways (docs/websocket.md).
 
 use crate::api::problem::Problem;
-use crate::types::{ConversationId, TurnId};
+use crate::types::{ConversationId, MessageId, TurnId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -22,7 +22,9 @@ pub(super) struct SendFrame {
     pub(super) request_id: Option<String>,
     pub(super) conversation_id: Option<ConversationId>,
     pub(super) assistant: Option<String>,
-    pub(super) text: String,
+    pub(super) text: Option<String>,
+    pub(super) edit_of: Option<MessageId>,
+    pub(super) regenerate: Option<MessageId>,
     pub(super) idempotency_key: Option<String>,
 }
 

@@ -5,8 +5,8 @@ use super::close::Close;
 use super::frame::{ClientFrame, SendFrame, ServerFrame, request_id_of};
 use crate::api::problem::Problem;
 use crate::api::state::State;
-use crate::chat::{Accepted, Asked, Batch, Cursor, Refused, TurnLog};
-use crate::types::{Ctx, IdempotencyKey, Question, TurnId};
+use crate::chat::{Accepted, Asked, Batch, Cursor, Refused, TurnLog, What};
+use crate::types::{Ctx, IdempotencyKey, TurnId};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseReason, Session};
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use futures_util::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt, once, unfold};
@@ -197,15 +197,11 @@ impl Socket {
 }
 
 fn parse(frame: SendFrame) -> Result<Asked, Problem> {
-    let question = Question::parse(&frame.text)?;
+    let SendFrame { conversation_id, text, edit_of, regenerate, .. } = &frame;
+    let what = What::parse(*conversation_id, text.as_deref(), *edit_of, *regenerate)?;
     let key = frame.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose();
     let key = key.map_err(|error| Problem::invalid(format!("`idempotency_key`: {error}.")))?;
-    Ok(Asked {
-        conversation: frame.conversation_id,
-        assistant: frame.assistant,
-        question,
-        idempotency_key: key,
-    })
+    Ok(Asked { what, assistant: frame.assistant, idempotency_key: key })
 }
 
 fn too_many() -> Problem {

@@ -5,26 +5,30 @@ use crate::api::principal::Principal;
 use crate::api::problem::{Code, Problem};
 use crate::api::state::State;
 use crate::api::stream::sse_response;
-use crate::chat::{Accepted, Asked, CitationData, Part, UsageData};
+use crate::chat::{Accepted, Asked, CitationData, Part, UsageData, What};
 use crate::limiter::Headroom;
 use crate::store::DbError;
 use crate::store::turns::Turn;
-use crate::types::{ConversationId, Ctx, IdempotencyKey, Question, TurnId};
+use crate::types::{ConversationId, Ctx, IdempotencyKey, MessageId, TurnId};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, post, web};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 use utoipa::ToSchema;
 
-/// A question.
+/// A question; or a stored one, edited or answered again.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct AskBody {
     /// Left out, a conversation begins.
     conversation_id: Option<ConversationId>,
     /// Slug or id; left out, the conversation's or the tenant's default.
     assistant: Option<String>,
-    /// At most 16,000 characters.
-    text: String,
+    /// At most 16,000 characters. Left out only with `regenerate`.
+    text: Option<String>,
+    /// The id of a question in this conversation: `text` is asked in its place, beside it.
+    edit_of: Option<MessageId>,
+    /// The id of an answer in this conversation, or of its question: it is answered again.
+    regenerate: Option<MessageId>,
 }
 
 /// A whole answer.
@@ -47,13 +51,10 @@ async fn ask(
     ctx: Ctx,
     body: AskBody,
 ) -> Result<Accepted, Problem> {
-    let question = Question::parse(&body.text)?;
-    let asked = Asked {
-        conversation: body.conversation_id,
-        assistant: body.assistant,
-        question,
-        idempotency_key: idempotency_key(request)?,
-    };
+    let text = body.text.as_deref();
+    let what = What::parse(body.conversation_id, text, body.edit_of, body.regenerate)?;
+    let asked =
+        Asked { what, assistant: body.assistant, idempotency_key: idempotency_key(request)? };
     Ok(state.chat.ask(ctx, asked).await?)
 }
 

@@ -5,16 +5,12 @@ use crate::api::body::Body;
 use crate::api::principal::Principal;
 use crate::api::problem::Problem;
 use crate::api::state::State;
-use crate::chat::{CitationData, UsageData};
+use crate::store::DbError;
 use crate::store::conversations::{self, Conversation};
-use crate::store::ledger;
-use crate::store::messages::Message;
-use crate::store::{DbError, citations};
-use crate::types::{AssistantId, ConversationId, Ctx, MessageId, TurnId};
+use crate::types::{AssistantId, ConversationId, Ctx, TurnId};
 use actix_web::{HttpResponse, delete, get, patch, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -47,26 +43,6 @@ impl From<Conversation> for ConversationView {
 pub(crate) struct Rename {
     /// 1 to 200 characters.
     title: String,
-}
-
-/// A question or an answer.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct MessageView {
-    id: MessageId,
-    /// user or assistant.
-    role: String,
-    turn_id: TurnId,
-    text: String,
-    /// complete, stopped or failed.
-    status: String,
-    citations: Vec<CitationData>,
-    usage: Option<UsageData>,
-    created_at: DateTime<Utc>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub(crate) struct MessageList {
-    data: Vec<MessageView>,
 }
 
 async fn find(state: &State, ctx: Ctx, id: ConversationId) -> Result<Conversation, Problem> {
@@ -166,48 +142,4 @@ pub(crate) async fn remove(
         false => return Err(crate::chat::Refused::TurnInProgress.into()),
     }
     Ok(HttpResponse::NoContent().finish())
-}
-
-/// The messages of a conversation, oldest first.
-#[utoipa::path(get, path = "/v1/conversations/{id}/messages", tag = "conversations",
-    security(("bearer" = [])), params(("id" = ConversationId, Path)),
-    responses((status = 200, body = MessageList), (status = 404, body = Problem)))]
-#[get("/v1/conversations/{id}/messages")]
-pub(crate) async fn messages(
-    state: web::Data<State>,
-    Principal(ctx): Principal,
-    id: web::Path<ConversationId>,
-) -> Result<web::Json<MessageList>, Problem> {
-    find(&state, ctx, *id).await?;
-    let mut tx = state.db.tenant(ctx.tenant).await?;
-    let rows = Message::list(&mut tx, ctx.tenant, *id).await.map_err(DbError::from)?;
-    let turns: Vec<TurnId> =
-        rows.iter().filter(|row| row.role == "assistant").map(|row| row.turn_id).collect();
-    let cited = citations::of_turns(&mut tx, ctx.tenant, &turns).await.map_err(DbError::from)?;
-    let billed = ledger::of_turns(&mut tx, ctx.tenant, &turns).await.map_err(DbError::from)?;
-    tx.commit().await?;
-    let mut citations: HashMap<TurnId, Vec<CitationData>> = HashMap::new();
-    for row in cited {
-        citations.entry(row.turn_id).or_default().push(row.into());
-    }
-    let data = rows
-        .into_iter()
-        .map(|row| {
-            let answer = row.role == "assistant";
-            MessageView {
-                id: row.id,
-                citations: answer
-                    .then(|| citations.remove(&row.turn_id))
-                    .flatten()
-                    .unwrap_or_default(),
-                usage: answer.then(|| UsageData::billed(&billed, row.turn_id)).flatten(),
-                role: row.role,
-                turn_id: row.turn_id,
-                text: row.content,
-                status: row.status,
-                created_at: row.created_at,
-            }
-        })
-        .collect();
-    Ok(web::Json(MessageList { data }))
 }

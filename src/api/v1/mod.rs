@@ -5,6 +5,7 @@ pub(super) mod auth;
 pub(super) mod chat;
 pub(super) mod conversations;
 pub(super) mod files;
+pub(super) mod messages;
 pub(super) mod paging;
 pub(super) mod server;
 pub(super) mod turns;

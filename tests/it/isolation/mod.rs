@@ -24,7 +24,7 @@ async fn tenant_tables(database: &Database) -> Vec<String> {
 }
 
 /// A hash of each tenant table's rows: what it is before and after tells whether anything changed.
-async fn fingerprint(database: &Database) -> Vec<String> {
+pub async fn fingerprint(database: &Database) -> Vec<String> {
     let tables = tenant_tables(database).await;
     let hash = |table: &String| {
         format!(
@@ -40,6 +40,7 @@ struct Belongings {
     file: String,
     turn: String,
     conversation: String,
+    message: String,
 }
 
 /// A person with a document, a finished turn and a ticket: a row in every table.
@@ -53,6 +54,7 @@ async fn settled_in(world: &World, email: &str, secret: &str) -> (User, Belongin
     let (status, _) = user.post("/v1/ws-tickets", serde_json::json!({})).await;
     assert_eq!(status, 200);
     let file = file["id"].as_str().unwrap().to_owned();
+    let message = answer.of("start")[0]["messageId"].as_str().unwrap().to_owned();
     let (turn, conversation) = (answer.turn, answer.conversation);
-    (user, Belongings { file, turn, conversation })
+    (user, Belongings { file, turn, conversation, message })
 }

@@ -20,8 +20,8 @@ fn method(name: &str) -> Method {
 }
 
 /// The status and the body, without what differs from one request to the next.
-async fn outcome(request: reqwest::RequestBuilder) -> (u16, Value) {
-    let body = json!({"text": "Hello?", "title": "Mine"}).to_string();
+async fn outcome(request: reqwest::RequestBuilder, message: &str) -> (u16, Value) {
+    let body = json!({"text": "Hello?", "title": "Mine", "message_id": message}).to_string();
     let response = request.body(body).send().await.unwrap();
     let status = response.status().as_u16();
     let text = response.text().await.unwrap();
@@ -49,7 +49,7 @@ fn routes_with_ids() -> Vec<(String, String)> {
     let mut routes: Vec<_> =
         api::table().into_iter().filter(|(_, path)| path.contains('{')).collect();
     routes.sort_by_key(|(method, path)| (method == "delete", path.clone()));
-    assert!(routes.len() >= 11, "{routes:?}");
+    assert!(routes.len() >= 12, "{routes:?}");
     routes
 }
 
@@ -60,7 +60,7 @@ async fn without_a_login_every_route_but_the_public_ones_says_401() {
     for (name, path) in api::table() {
         let url = format!("{}{}", world.base, filled(&path, &random()));
         let nobody = || world.http.request(method(&name), &url);
-        let (status, problem) = outcome(nobody()).await;
+        let (status, problem) = outcome(nobody(), &random()).await;
         if api::PUBLIC.contains(&(name.as_str(), path.as_str())) {
             assert!(status < 500 && status != 404, "{name} {path} is public: {status}");
             continue;
@@ -68,7 +68,7 @@ async fn without_a_login_every_route_but_the_public_ones_says_401() {
         closed += 1;
         assert_eq!((status, &problem["code"]), (401, &json!("unauthenticated")), "{name} {path}");
         for token in ["", "nonsense", "eyJhbGciOiJub25lIn0.e30."] {
-            let (status, _) = outcome(nobody().bearer_auth(token)).await;
+            let (status, _) = outcome(nobody().bearer_auth(token), &random()).await;
             assert_eq!(status, 401, "{name} {path} with {token}");
         }
     }
@@ -83,8 +83,9 @@ async fn without_a_login_every_route_but_the_public_ones_says_401() {
 async fn walks_in_vain(who: &User, things: &Belongings, routes: &[(String, String)]) {
     for (name, path) in routes {
         let asked = filled(path, things.id_for(path));
-        let foreign = outcome(who.request(method(name), &asked)).await;
-        let invented = outcome(who.request(method(name), &filled(path, &random()))).await;
+        let foreign = outcome(who.request(method(name), &asked), &things.message).await;
+        let invented =
+            outcome(who.request(method(name), &filled(path, &random())), &random()).await;
         assert_eq!(foreign.0, 404, "{name} {path}: {}", foreign.1);
         assert_eq!(foreign, invented, "{name} {path}: the two can be told apart");
     }
@@ -105,7 +106,7 @@ async fn another_tenants_ids_are_not_there() {
 
     for (name, path) in &routes {
         let asked = filled(path, hers.id_for(path));
-        let (status, body) = outcome(anna.request(method(name), &asked)).await;
+        let (status, body) = outcome(anna.request(method(name), &asked), &hers.message).await;
         assert!((200..300).contains(&status), "{name} {path} is anna's own: {status} {body}");
     }
 }
@@ -119,7 +120,7 @@ async fn a_colleagues_conversations_are_not_there_either() {
     let ben = world.user("ben@acme.test").await;
     let mut routes = routes_with_ids();
     routes.retain(|(_, path)| !path.starts_with("/v1/files")); // those are everybody's
-    assert!(routes.len() >= 6);
+    assert!(routes.len() >= 7);
     let before = fingerprint(&world.database).await;
     walks_in_vain(&ben, &hers, &routes).await;
     assert_eq!(before, fingerprint(&world.database).await, "nothing was changed");
@@ -177,7 +178,7 @@ async fn an_idempotency_key_belongs_to_its_user() {
     let mut turns = Vec::new();
     for user in [&anna, &ben, &eve, &anna] {
         let request = user.request(Method::POST, "/v1/chat/send").header("Idempotency-Key", "k");
-        let (status, answer) = outcome(request).await;
+        let (status, answer) = outcome(request, &random()).await;
         assert_eq!(status, 200, "{answer}");
         turns.push(answer["turn_id"].as_str().unwrap().to_owned());
     }

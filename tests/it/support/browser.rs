@@ -62,6 +62,12 @@ impl Browser {
         self.see(name).await.click().await.unwrap();
     }
 
+    /// Clicks the last element of this name.
+    pub async fn click_last(&self, name: &str) {
+        let last = self.find(&format!("(//*[@data-testid='{name}'])[last()]")).await;
+        last.click().await.unwrap();
+    }
+
     /// What an `XPath` names, as soon as it is there.
     pub async fn find(&self, path: &str) -> Element {
         let wait = self.client.wait().at_most(PATIENCE).every(PERIOD);
@@ -83,6 +89,23 @@ impl Browser {
     pub async fn ask(&self, text: &str) {
         let keys = format!("{text}{}", char::from(Key::Enter));
         self.see("composer").await.send_keys(&keys).await.unwrap();
+    }
+
+    /// Opens the last question for editing, and writes this instead.
+    pub async fn edit(&self, keys: &str) {
+        self.click_last("edit").await;
+        let editor = self.see("editor").await;
+        editor.clear().await.unwrap();
+        editor.send_keys(keys).await.unwrap();
+    }
+
+    /// The last question, as soon as it says this and is so many of its versions, such as `2/3`.
+    pub async fn question(&self, text: &str, version: &str) -> Element {
+        self.find(&format!(
+            "(//*[@data-testid='message-user'])[last()][contains(., '{text}')]\
+             [.//*[@data-testid='switcher'][contains(., '{version}')]]"
+        ))
+        .await
     }
 
     /// The newest answer, as soon as it has this status and contains this text.

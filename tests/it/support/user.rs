@@ -58,6 +58,11 @@ impl User {
         outcome(request.send().await.unwrap()).await
     }
 
+    pub async fn put(&self, path: &str, body: Value) -> (u16, Value) {
+        let request = self.request(Method::PUT, path).body(body.to_string());
+        outcome(request.send().await.unwrap()).await
+    }
+
     pub async fn delete(&self, path: &str) -> (u16, Value) {
         outcome(self.request(Method::DELETE, path).send().await.unwrap()).await
     }

@@ -1,0 +1,104 @@
+//! What a client asks for, read once at the edge: a question, an edited one, or another answer.
+
+use crate::types::{ConversationId, IdempotencyKey, MessageId, Question, QuestionError};
+use thiserror::Error;
+
+/// A turn that is wished for.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub what: What,
+    /// Slug or id; `None` is the conversation's, or the tenant's default.
+    pub assistant: Option<String>,
+    /// A repeat with the same key attaches to the same turn.
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+/// What is to be answered.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A question at the end of the active branch; without a conversation it begins one.
+    Question { conversation: Option<ConversationId>, text: Question },
+    /// A question in place of another one, beside which it stands from then on.
+    Edit { conversation: ConversationId, of: MessageId, text: Question },
+    /// A stored question once more; named by itself or by one of its answers.
+    Regenerate { conversation: ConversationId, message: MessageId },
+}
+
+/// Why a request asks for nothing.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum AskedError {
+    #[error(transparent)]
+    Question(#[from] QuestionError),
+    #[error("`edit_of` and `regenerate` name a message of a conversation: send `conversation_id`")]
+    NoConversation,
+    #[error("`regenerate` answers the stored question again: leave out `text` and `edit_of`")]
+    TooMuch,
+}
+
+impl What {
+    /// Reads the fields of a request.
+    ///
+    /// # Errors
+    /// When they contradict each other, or the text is not a question.
+    pub fn parse(
+        conversation: Option<ConversationId>,
+        text: Option<&str>,
+        edit_of: Option<MessageId>,
+        regenerate: Option<MessageId>,
+    ) -> Result<Self, AskedError> {
+        if regenerate.is_some() && (text.is_some() || edit_of.is_some()) {
+            return Err(AskedError::TooMuch);
+        }
+        let known = || conversation.ok_or(AskedError::NoConversation);
+        if let Some(message) = regenerate {
+            return Ok(Self::Regenerate { conversation: known()?, message });
+        }
+        let text = Question::parse(text.unwrap_or_default())?;
+        Ok(match edit_of {
+            Some(of) => Self::Edit { conversation: known()?, of, text },
+            None => Self::Question { conversation, text },
+        })
+    }
+}
+
+impl Asked {
+    /// Where it is asked; `None` begins a conversation.
+    #[must_use]
+    pub fn conversation(&self) -> Option<ConversationId> {
+        match &self.what {
+            What::Question { conversation, .. } => *conversation,
+            What::Edit { conversation, .. } | What::Regenerate { conversation, .. } => {
+                Some(*conversation)
+            }
+        }
+    }
+
+    /// The new question; `None` when a stored one is answered again.
+    #[must_use]
+    pub fn question(&self) -> Option<&Question> {
+        match &self.what {
+            What::Question { text, .. } | What::Edit { text, .. } => Some(text),
+            What::Regenerate { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_say_one_thing() {
+        let (at, message) = (Some(ConversationId::new()), Some(MessageId::new()));
+        let parse = What::parse;
+        assert!(matches!(parse(None, Some("?"), None, None), Ok(What::Question { .. })));
+        assert!(matches!(parse(at, Some("?"), message, None), Ok(What::Edit { .. })));
+        assert!(matches!(parse(at, None, None, message), Ok(What::Regenerate { .. })));
+        let error = |what: Result<What, AskedError>| what.unwrap_err();
+        assert_eq!(error(parse(None, Some("?"), message, None)), AskedError::NoConversation);
+        assert_eq!(error(parse(None, None, None, message)), AskedError::NoConversation);
+        assert_eq!(error(parse(at, Some("?"), None, message)), AskedError::TooMuch);
+        assert_eq!(error(parse(at, None, message, message)), AskedError::TooMuch);
+        assert_eq!(error(parse(at, None, message, None)), QuestionError::Empty.into());
+    }
+}
