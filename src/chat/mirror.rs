@@ -1,9 +1,11 @@
 //! The copy of running turns' logs that other nodes read, a few dozen times a second, all turns in
 //! one round trip. When Redis is away parts wait in their logs, and others read the journal.
 
-use super::log::{Cursor, TurnLog};
+use super::log::TurnLog;
 use crate::cluster::{Cluster, ClusterError, Run, Status, Writer};
+use crate::types::TurnId;
 use bytes::Bytes;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -14,11 +16,16 @@ const EVERY: Duration = Duration::from_millis(30);
 /// Between attempts while Redis is away.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How much of a log was written.
+struct Place {
+    log: Arc<TurnLog>,
+    written: usize,
+}
+
 /// Writes the logs of this node's turns.
 pub(super) struct Mirror {
     cluster: Cluster,
-    /// The place up to which each log was written.
-    places: Mutex<Vec<Cursor>>,
+    places: Mutex<Vec<Place>>,
     added: Notify,
 }
 
@@ -30,12 +37,12 @@ impl Mirror {
     /// Copies this log until it has ended.
     pub(super) fn add(&self, log: &Arc<TurnLog>) {
         if self.cluster.status() != Status::Alone {
-            self.places().push(log.cursor(0));
+            self.places().push(Place { log: Arc::clone(log), written: 0 });
             self.added.notify_one();
         }
     }
 
-    fn places(&self) -> MutexGuard<'_, Vec<Cursor>> {
+    fn places(&self) -> MutexGuard<'_, Vec<Place>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -58,35 +65,29 @@ impl Mirror {
 
     /// Writes what is there.
     pub(super) async fn flush(&self) -> Result<(), ClusterError> {
-        let (runs, places): (Vec<Run>, Vec<Cursor>) =
-            self.places().iter().filter_map(|place| news(place.log(), place.offset())).unzip();
+        let runs: Vec<Run> = self.places().iter().filter_map(Place::news).collect();
         let outcome = self.cluster.append(&runs).await;
-        let mut known = self.places();
-        if outcome.is_ok() {
-            for place in &mut *known {
-                let written = places.iter().find(|done| done.log().turn() == place.log().turn());
-                if let Some(written) = written {
-                    *place = place.log().cursor(written.offset());
-                }
-            }
-        }
-        // An ended log that Redis did not take is read from PostgreSQL.
-        let open = |place: &Cursor| {
-            let log = place.log();
-            !log.ended() || (outcome.is_ok() && place.offset() < log.len())
+        let written: HashMap<TurnId, usize> = match outcome {
+            Ok(()) => runs.iter().map(|run| (run.turn, run.end)).collect(),
+            Err(_) => HashMap::new(),
         };
-        known.retain(open);
+        // An ended log that Redis did not take is read from PostgreSQL.
+        let open = |place: &mut Place| {
+            place.written = written.get(&place.log.turn()).copied().unwrap_or(place.written);
+            !place.log.ended() || (outcome.is_ok() && place.written < place.log.len())
+        };
+        self.places().retain_mut(open);
         outcome
     }
 }
 
-/// What a log has from `offset` on, and the place behind it.
-fn news(log: &Arc<TurnLog>, offset: usize) -> Option<(Run, Cursor)> {
-    let last = log.ended(); // before reading: what comes between is read, too
-    let (lines, end) = log.lines_from(offset);
-    if lines.is_empty() {
-        return None;
+impl Place {
+    /// What is not written yet.
+    fn news(&self) -> Option<Run> {
+        let last = self.log.ended(); // before reading: what comes between is read, too
+        let (lines, end) = self.log.lines_from(self.written);
+        let (turn, writer) = (self.log.turn(), Writer::Owner);
+        let lines = Bytes::from(lines);
+        (!lines.is_empty()).then_some(Run { turn, writer, end, lines, last })
     }
-    let run = Run { turn: log.turn(), writer: Writer::Owner, end, lines: Bytes::from(lines), last };
-    Some((run, log.cursor(end)))
 }

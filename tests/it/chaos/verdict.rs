@@ -116,7 +116,9 @@ fn saw(sight: &Sight, log: &[Value], stored: &Stored) {
 
 /// True of what the sweeper writes behind the last part that a dead node had written.
 fn is_closing(part: &Value) -> bool {
-    is_end(part) || part["type"] == "text-end" || part["type"] == "data-usage"
+    is_end(part)
+        || ["text-end", "data-usage", "data-error"]
+            .contains(&part["type"].as_str().unwrap_or_default())
 }
 
 fn summarise(sights: &[Sight], stored: &BTreeMap<String, Stored>, fleet: &Fleet<'_>) {
