@@ -12,7 +12,7 @@ use crate::store::conversations::{self, Conversation, NewConversation};
 use crate::store::messages::{Message, NewMessage};
 use crate::store::turns::NewTurn;
 use crate::store::{Conn, DbError};
-use crate::types::{ConversationId, Ctx, IdempotencyKey, MessageId, Question, TurnId};
+use crate::types::{ConversationId, Ctx, IdempotencyKey, MessageId, TurnId};
 use diesel::result::{DatabaseErrorKind, Error};
 
 /// With fewer tokens left for an answer, a turn is refused.
@@ -72,9 +72,10 @@ pub(super) async fn open(parts: &ChatParts, order: &Order) -> Result<Opened, Not
         .await?;
     }
     let stored = stored(&mut tx, order).await?;
-    let (question, text) = match (&stored, order.asked.question()) {
-        (Some(stored), None) => (stored.id, stored.content.clone()),
-        (_, text) => (MessageId::new(), text.map_or("", Question::as_str).to_owned()),
+    let (question, text) = match (order.asked.question(), &stored) {
+        (Some(question), _) => (MessageId::new(), question.as_str().to_owned()),
+        (None, Some(stored)) => (stored.id, stored.content.clone()),
+        (None, None) => return Err(Refused::NoMessage.into()),
     };
     let mut opened = Opened {
         question,

@@ -28,6 +28,11 @@ export function placesOf({ data, running }, turnId) {
   return question ? { question, answer } : null;
 }
 
+/** Whether two places are one: then there is nothing to draw anew, and no button moves under a finger. */
+export function samePlace(one, other) {
+  return one !== null && one.id === other.id && one.siblings.join() === other.siblings.join();
+}
+
 /** ‹ 2/3 ›, or null for an only child. `onTurn(id, step)` is called with the id to turn to and `before` or `after`. */
 export function switcher({ id, siblings }, onTurn) {
   const place = standing(id, siblings);

@@ -1,6 +1,6 @@
 // The two kinds of bubble: a question, and an answer drawn from a turn.
 
-import { focusStep, switcher } from "./branch.js";
+import { focusStep, samePlace, switcher } from "./branch.js";
 import { fill, h, icon, iconButton } from "./dom.js";
 import { QuestionEditor } from "./editor.js";
 import { money, pageLabel, short } from "./format.js";
@@ -13,17 +13,22 @@ export class QuestionView {
     this.text = text;
     this.onEdit = onEdit;
     this.onTurn = onTurn;
-    this.id = null;
+    this.placed = null;
     this.bubble = h("div", { class: "bubble" }, text.split(/\n{2,}/).map((block) => h("p", { dir: "auto" }, block)));
     this.tools = h("div", { class: "tools" });
     this.el = h("article", { class: "message user", "data-testid": "message-user", "aria-label": "You" }, this.bubble, this.tools);
   }
 
+  get id() {
+    return this.placed?.id ?? null;
+  }
+
   /** It is stored: it can be edited, and turned from. */
   place({ id, siblings }) {
-    this.id = id;
+    if (samePlace(this.placed, { id, siblings })) return;
+    this.placed = { id, siblings };
     this.edit = h("button", { type: "button", class: "link-button idle-only edit", "data-testid": "edit", onclick: () => this.#open() }, icon("edit"), "Edit");
-    fill(this.tools, this.edit, switcher({ id, siblings }, this.onTurn));
+    fill(this.tools, this.edit, switcher(this.placed, this.onTurn));
   }
 
   focusStep(step) {
@@ -91,9 +96,10 @@ export class AnswerView {
 
   /** Its place among the answers to the question. */
   place({ id, siblings }) {
+    if (samePlace(this.placed, { id, siblings })) return;
     this.placed = { id, siblings };
     if (this.turn && this.turn.status !== "streaming") this.#finish();
-    else fill(this.foot, this.#switcher());
+    else fill(this.foot, h("div", { class: "meta" }, this.#switcher()));
   }
 
   focusStep(step) {

@@ -218,7 +218,8 @@ export class Thread extends EventTarget {
     job.asked?.place(places.question);
     job.view.place(places.answer);
     const ids = this.shown.map((view) => view.id).filter(Boolean);
-    if (this.shown.includes(job.view) && ids.join() !== idsOf(list).join()) this.#show(list);
+    const last = this.shown[this.shown.length - 1] === job.view; // else the list may be older than what is shown
+    if (last && ids.join() !== idsOf(list).join()) this.#show(list);
   }
 
   #part(frame) {

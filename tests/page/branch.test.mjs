@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { document, walk } from "./dom-stub.mjs";
 
 globalThis.document = document;
-const { idsOf, onBranch, placesOf, standing, switcher } = await import("../../static/js/branch.js");
+const { idsOf, onBranch, placesOf, samePlace, standing, switcher } = await import("../../static/js/branch.js");
 
 const QUESTION = { id: "q", parent_id: null, siblings: ["p", "q"], role: "user", turn_id: "t1" };
 const ANSWER = { id: "a", parent_id: "q", siblings: ["a", "b"], role: "assistant", turn_id: "t1" };
@@ -34,6 +34,11 @@ test("a turn is found while it is written, when it is stored, and not on another
   const stored = placesOf({ data: [QUESTION, ANSWER], running: null }, "t1");
   assert.deepEqual([stored.question.id, stored.answer.id], ["q", "a"]);
   assert.equal(placesOf({ data: [QUESTION, ANSWER], running: null }, "t2"), null);
+});
+
+test("a place is the same until a sibling is born", () => {
+  const place = { id: "a", siblings: ["a"] };
+  assert.deepEqual([samePlace(null, place), samePlace(place, { id: "a", siblings: ["a"] }), samePlace(place, { id: "a", siblings: ["a", "b"] })], [false, true, false]);
 });
 
 test("the switcher is there when there is something to turn to, and ends at the ends", () => {

@@ -93,7 +93,8 @@ impl Browser {
 
     /// Opens the last question for editing, and writes this instead.
     pub async fn edit(&self, keys: &str) {
-        self.click_last("edit").await;
+        let last = "(//*[@data-testid='message-user'])[last()]//*[@data-testid='edit']";
+        self.find(last).await.click().await.unwrap();
         let editor = self.see("editor").await;
         editor.clear().await.unwrap();
         editor.send_keys(keys).await.unwrap();
