@@ -54,6 +54,11 @@ impl Node {
         User { base: self.base.clone(), http: client(), ..user.clone() }
     }
 
+    /// The number of the process.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// `kill -9`.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
@@ -61,8 +66,7 @@ impl Node {
 
     /// SIGTERM; returns the exit code and what it logged since it started.
     pub async fn terminate(mut self) -> (Option<i32>, Vec<String>) {
-        let pid = self.child.id().expect("it runs").to_string();
-        Command::new("kill").arg(pid).status().await.unwrap();
+        Command::new("kill").arg(self.pid().to_string()).status().await.unwrap();
         let mut lines = Vec::new();
         while let Ok(Some(line)) = self.log.next_line().await {
             lines.push(line);
