@@ -10,9 +10,7 @@
     clippy::disallowed_methods,
     reason = "a load program: a failure ends it"
 )]
-#![expect(dead_code, unused_imports, unreachable_pub, reason = "shares the tests' helpers")]
 
-#[path = "../tests/it/support/mod.rs"]
 mod support;
 
 use docent::retrieval::give_own_index;
@@ -22,7 +20,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
-use support::World;
+use support::{World, percentile};
 
 const DIMENSIONS: usize = 384;
 const QUESTIONS: usize = 100;
@@ -49,11 +47,6 @@ async fn search(db: &Db, tenant: TenantId, model: i32, v: &HalfVec) -> (HashSet<
     let found = embeddings::nearest(&mut tx, tenant, model, v, 10).await.unwrap();
     tx.commit().await.unwrap();
     (found.iter().map(|n| n.chunk_id.to_string()).collect(), started.elapsed())
-}
-
-fn ms(mut times: Vec<Duration>, p: usize) -> f64 {
-    times.sort();
-    times[times.len() * p / 100].as_secs_f64() * 1e3
 }
 
 #[tokio::main]
@@ -116,10 +109,10 @@ async fn main() {
             |runs: &[(HashSet<String>, Duration)]| runs.iter().map(|run| run.1).collect::<Vec<_>>();
         println!(
             "| {size} | {:.2} | {:.2} | {:.2} | {:.2} | {recall:.2} |",
-            ms(times(&exact), 50),
-            ms(times(&exact), 99),
-            ms(times(&indexed), 50),
-            ms(times(&indexed), 99),
+            percentile(times(&exact), 50),
+            percentile(times(&exact), 99),
+            percentile(times(&indexed), 50),
+            percentile(times(&indexed), 99),
         );
     }
 }

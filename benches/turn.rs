@@ -10,14 +10,12 @@
     clippy::disallowed_methods,
     reason = "a load program: a failure ends it"
 )]
-#![expect(dead_code, unused_imports, unreachable_pub, reason = "shares the tests' helpers")]
 
-#[path = "../tests/it/support/mod.rs"]
 mod support;
 
 use serde_json::json;
 use std::time::{Duration, Instant};
-use support::{Provider, Script, Stream, User, World};
+use support::{NO_LIMITS, Provider, Script, Stream, User, World, percentile};
 
 const TOKENS: usize = 200;
 const ROUNDS: usize = 20;
@@ -50,11 +48,6 @@ async fn through_docent(user: User) -> Sample {
     watch(started, user.stream(json!({"text": "How long is the notice period?"})).await).await
 }
 
-fn percentile(mut values: Vec<Duration>, p: usize) -> f64 {
-    values.sort();
-    values[(values.len() * p / 100).min(values.len() - 1)].as_secs_f64() * 1e3
-}
-
 async fn run<F>(clients: usize, one: impl Fn(usize) -> F) -> (Vec<Sample>, f64)
 where
     F: Future<Output = Sample> + Send + 'static,
@@ -85,10 +78,7 @@ fn row(name: &str, clients: usize, samples: &[Sample], per_second: f64) {
 #[tokio::main]
 async fn main() {
     let world = World::start().await;
-    let no_limit = "UPDATE plans SET tenant_requests_per_minute = 2000000000,
-        user_requests_per_minute = 2000000000, tenant_tokens_per_minute = 2000000000,
-        user_tokens_per_minute = 2000000000";
-    world.database.run(no_limit).await;
+    world.database.run(NO_LIMITS).await;
     let anna = world.user("anna@acme.test").await;
     anna.has_document("notice.md", b"# Notice\n\nThe notice period is ninety days.").await;
     let deltas: Vec<String> = (0..TOKENS).map(|n| format!("w{n} ")).collect();

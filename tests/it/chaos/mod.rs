@@ -3,6 +3,7 @@
 //! ends once, for everybody in the same way, and the books are right.
 //!
 //! `CHAOS_SECONDS=180 CHAOS_SEED=7 cargo test --test it chaos -- --nocapture` for more of it.
+#![expect(clippy::print_stdout, reason = "the seed is for who wants to see it again")]
 
 mod client;
 mod connection;

@@ -23,20 +23,21 @@ pub async fn check(sights: &[Sight], fleet: &Fleet<'_>, database: &Database) {
     let seen: BTreeSet<&str> = sights.iter().map(|sight| sight.turn.as_str()).collect();
     let all: BTreeSet<&str> = stored.keys().map(String::as_str).collect();
     assert_eq!(seen, all, "every question became one turn, and every turn was somebody's");
+    let mut ahead = 0;
     for turn in seen {
         let stored = &stored[turn];
         let of_turn: Vec<&Sight> = sights.iter().filter(|sight| sight.turn == turn).collect();
         let log = replayed(&of_turn[0].user, fleet, turn).await;
         agrees(&log, stored);
         for sight in of_turn {
-            saw(sight, &log, stored);
+            ahead += usize::from(saw(sight, &log, stored));
         }
     }
     let open = "SELECT (SELECT count(*) FROM reservations WHERE state = 'open')
         + (SELECT coalesce(sum(reserved), 0)::bigint FROM quotas) AS n";
     assert_eq!(database.number(open).await, 0, "nothing stays reserved");
     database.check_books().await;
-    summarise(sights, &stored, fleet);
+    summarise(sights.len(), ahead, &stored, fleet);
 }
 
 async fn stored(database: &Database, killed: &[String]) -> BTreeMap<String, Stored> {
@@ -91,8 +92,8 @@ fn agrees(log: &[Value], stored: &Stored) {
 
 /// What a reader saw is the log: from the start, without a gap, to the same end. Only where a node
 /// was killed may more have been seen than was written down; then what was written is the beginning
-/// of it, and the reader was told an end all the same.
-fn saw(sight: &Sight, log: &[Value], stored: &Stored) {
+/// of it, and the reader was told an end all the same. Returns whether that was so.
+fn saw(sight: &Sight, log: &[Value], stored: &Stored) -> bool {
     let turn = &sight.turn;
     if let Some(end) = &sight.end {
         assert_eq!(Some(end), log.last(), "{turn}: the same end for everybody");
@@ -102,16 +103,21 @@ fn saw(sight: &Sight, log: &[Value], stored: &Stored) {
         assert_ne!(log[log.len() - 1]["type"], "error", "{turn}: answered with 200");
     }
     let closing = log.iter().rposition(|part| !is_closing(part)).map_or(0, |last| last + 1);
+    let mut ahead = false;
     for (n, (offset, part)) in sight.parts.iter().enumerate() {
         assert_eq!(n, *offset, "{turn}: no gap");
-        let lost = stored.orphaned && *offset >= closing;
-        assert!(lost || log.get(*offset) == Some(part), "{turn}: {offset} was {part}, is {log:?}");
+        if log.get(*offset) != Some(part) {
+            let lost = stored.orphaned && *offset >= closing;
+            assert!(lost, "{turn}: {offset} was {part}, is {log:?}");
+            ahead = true;
+        }
     }
     let seen = text_of(sight.parts.values());
     if sight.end.is_some() && sight.whole.is_none() && !sight.parts.is_empty() {
-        let lost = stored.orphaned && seen.starts_with(&stored.text);
+        let lost = ahead && seen.starts_with(&stored.text);
         assert!(lost || seen == stored.text, "{turn}: {seen:?} is not {:?}", stored.text);
     }
+    ahead
 }
 
 /// True of what the sweeper writes behind the last part that a dead node had written.
@@ -121,12 +127,12 @@ fn is_closing(part: &Value) -> bool {
             .contains(&part["type"].as_str().unwrap_or_default())
 }
 
-fn summarise(sights: &[Sight], stored: &BTreeMap<String, Stored>, fleet: &Fleet<'_>) {
+fn summarise(readers: usize, ahead: usize, stored: &BTreeMap<String, Stored>, fleet: &Fleet<'_>) {
     let count = |state: &str| stored.values().filter(|turn| turn.state == state).count();
     let orphaned = stored.values().filter(|turn| turn.orphaned).count();
     println!(
-        "{} readers of {} turns: {} complete, {} stopped, {} failed ({orphaned} of {} killed nodes)",
-        sights.len(),
+        "{readers} readers ({ahead} saw more than was written) of {} turns: {} complete, {} stopped, \
+         {} failed ({orphaned} of {} killed nodes)",
         stored.len(),
         count("complete"),
         count("stopped"),

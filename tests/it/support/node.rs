@@ -58,6 +58,11 @@ impl Node {
         User { base: self.base.clone(), http: client(), ..user.clone() }
     }
 
+    /// The number of the process.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// `kill -9`.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();

@@ -1,0 +1,119 @@
+//! What the load programs share: the tests' helpers, a server process without limits, floors in
+//! processes of their own, and what a process used.
+#![expect(dead_code, unused_imports, unreachable_pub, reason = "no program uses all of it")]
+
+#[path = "../../tests/it/support/mod.rs"]
+mod helpers;
+
+pub use helpers::*;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+/// Takes the limits of the plans away.
+pub const NO_LIMITS: &str =
+    "UPDATE plans SET tenant_requests_per_minute = 2000000000, user_requests_per_minute = 2000000000,
+       tenant_tokens_per_minute = 2000000000, user_tokens_per_minute = 2000000000,
+       tenant_concurrent_turns = 2000000000, user_concurrent_turns = 2000000000";
+
+/// A server in a process of its own, and people who are logged in there.
+pub struct Stage {
+    pub database: Database,
+    pub provider: Provider,
+    pub node: Node,
+    pub people: Vec<User>,
+}
+
+impl Stage {
+    pub async fn with(people: usize) -> Self {
+        let world = World::start().await;
+        world.database.run(NO_LIMITS).await;
+        let mut logged_in = Vec::new();
+        for n in 0..people {
+            logged_in.push(world.user(&format!("user{n}@acme.test")).await);
+        }
+        logged_in[0].has_document("a.md", b"# Notice\n\nThe notice period is ninety days.").await;
+        let (database, provider) = (world.database.clone(), world.provider.clone());
+        world.stop().await;
+        let env = [
+            ("CONNECTIONS_PER_USER", "100000"),
+            ("DATABASE_CONNECTIONS", "20"),
+            // Nobody reads the log of the process.
+            ("LOG", "docent::app=info,error"),
+        ];
+        let node = Node::with(&database, &provider, &env).await;
+        let people = logged_in.iter().map(|user| node.user(user)).collect();
+        Self { database, provider, node, people }
+    }
+}
+
+/// This program again, as the floor that `main` makes of this argument. It ends with us.
+pub struct Floor {
+    child: Child,
+    /// What it printed first: where it listens.
+    pub address: String,
+}
+
+impl Floor {
+    pub async fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = lines.next_line().await.unwrap().expect("the floor listens");
+        Self { child, address }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+}
+
+/// The processor time that a process has used (Linux counts it in hundredths of a second).
+pub fn processor_time(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // After the name, which may contain anything, the 12th and 13th field.
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
+}
+
+/// The memory that a process has in use, in bytes.
+pub fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+/// Lets this process, and those it starts, have as many connections as the system allows.
+pub fn raise_file_limit() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+}
+
+/// Sends a request on a connection of its own, and leaves it to the caller to read: cheaply, the
+/// clients share the machine with what is measured.
+pub async fn send(base: &str, request_line: &str, token: &str, body: &str) -> TcpStream {
+    let address = base.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let length = body.len();
+    let request = format!(
+        "{request_line} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
+         connection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+/// In milliseconds.
+pub fn percentile(mut values: Vec<Duration>, p: usize) -> f64 {
+    values.sort();
+    values[(values.len() * p / 100).min(values.len() - 1)].as_secs_f64() * 1e3
+}
