@@ -10,6 +10,7 @@ mod history;
 mod journal;
 mod live;
 mod log;
+mod merge;
 mod open;
 mod part;
 mod prompt;
@@ -23,6 +24,7 @@ mod turn;
 
 pub use accepted::{Accepted, Asked, Refused};
 pub use log::{Batch, Cursor, TurnLog};
+pub use merge::Span;
 pub use part::{CitationData, Part, UsageData};
 pub use recovery::close_orphans;
 pub use service::{Chat, ChatParts, Stopped};

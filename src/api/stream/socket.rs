@@ -5,7 +5,7 @@ use super::close::Close;
 use super::frame::{ClientFrame, SendFrame, ServerFrame, request_id_of};
 use crate::api::problem::Problem;
 use crate::api::state::State;
-use crate::chat::{Accepted, Asked, Batch, Cursor, Refused, TurnLog};
+use crate::chat::{Accepted, Asked, Batch, Cursor, Refused, Span, TurnLog};
 use crate::types::{Ctx, IdempotencyKey, Question, TurnId};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseReason, Session};
 use futures_util::future::{BoxFuture, FutureExt, ready};
@@ -64,9 +64,10 @@ impl Socket {
     }
 
     async fn send_batch(&mut self, turn_id: TurnId, batch: &Batch) -> Result<(), Option<Close>> {
-        for (offset, part) in batch.iter() {
-            if let Ok(part) = serde_json::from_slice::<&RawValue>(part) {
-                self.send(&ServerFrame::Part { turn_id, offset, part }).await?;
+        for Span { first, last: offset, part } in batch.spans() {
+            let first_offset = (first < offset).then_some(first);
+            if let Ok(part) = serde_json::from_slice::<&RawValue>(&part) {
+                self.send(&ServerFrame::Part { turn_id, first_offset, offset, part }).await?;
             }
         }
         Ok(())

@@ -73,12 +73,13 @@ fn events(cursor: Cursor) -> impl Stream<Item = Result<Bytes, actix_web::Error>>
 
 fn encode(turn: TurnId, batch: &Batch) -> Bytes {
     const OVERHEAD: usize = 64;
-    let size = batch.parts.iter().map(|part| part.len() + OVERHEAD).sum();
+    let spans = batch.spans();
+    let size = spans.iter().map(|span| span.part.len() + OVERHEAD).sum();
     let mut out = BytesMut::with_capacity(size).writer();
-    for (offset, part) in batch.iter() {
+    for span in spans {
         // Writing into memory cannot fail.
-        drop(write!(out, "id: {turn}.{offset}\ndata: "));
-        drop(out.write_all(part));
+        drop(write!(out, "id: {turn}.{}\ndata: ", span.last));
+        drop(out.write_all(&span.part));
         drop(out.write_all(b"\n\n"));
     }
     out.into_inner().freeze()
