@@ -160,8 +160,21 @@ mod tests {
     /// Anything that JSON writes in a way of its own.
     fn text() -> impl Strategy<Value = String> {
         let pieces = prop::sample::select(vec![
-            "\"", "\\", "\\\"", "\u{0}", "\u{1f}", "\n", "\u{7f}", "\u{2028}", "é", "👩\u{200d}🚀",
-            "\u{10ffff}", "\",\"delta\":\"", "\"}", "{}", "a",
+            "\"",
+            "\\",
+            "\\\"",
+            "\u{0}",
+            "\u{1f}",
+            "\n",
+            "\u{7f}",
+            "\u{2028}",
+            "é",
+            "👩\u{200d}🚀",
+            "\u{10ffff}",
+            "\",\"delta\":\"",
+            "\"}",
+            "{}",
+            "a",
         ]);
         let odd = prop::collection::vec(pieces, 0..8).prop_map(|pieces| pieces.concat());
         prop_oneof![odd, ".{0,12}", Just(String::new())]

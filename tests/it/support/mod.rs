@@ -18,6 +18,6 @@ pub use node::Node;
 pub use provider::{Provider, Script, Step};
 pub use relay::Relay;
 pub use socket::Socket;
-pub use sse::{Answer, Event, Stream};
+pub use sse::{Answer, Event, Stream, joined, joined_parts};
 pub use user::User;
 pub use world::{World, WorldOptions};
