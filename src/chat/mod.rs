@@ -6,6 +6,7 @@
 
 mod accepted;
 mod answer;
+mod feed;
 mod history;
 mod journal;
 mod live;
@@ -23,6 +24,7 @@ mod settle;
 mod turn;
 
 pub use accepted::{Accepted, Asked, Refused};
+pub use feed::{ConversationEvent, Feed, Subscription};
 pub use log::{Batch, Cursor, TurnLog};
 pub use merge::Span;
 pub use part::{CitationData, Part, UsageData};

@@ -1,6 +1,7 @@
 //! The door to chat: ask, attach, stop, drain.
 
 use super::accepted::{Accepted, Asked, Refused};
+use super::feed::Feed;
 use super::live::LiveTurns;
 use super::log::TurnLog;
 use super::open::{NotOpened, Order};
@@ -45,6 +46,7 @@ pub struct ChatParts {
 pub(super) struct Core {
     parts: ChatParts,
     pub(super) live: LiveTurns,
+    pub(super) events: Feed,
 }
 
 impl Deref for Core {
@@ -76,7 +78,7 @@ impl Chat {
     /// Chat of this node.
     #[must_use]
     pub fn new(parts: ChatParts) -> Self {
-        let core = Arc::new(Core { parts, live: LiveTurns::default() });
+        let core = Arc::new(Core { parts, live: LiveTurns::default(), events: Feed::default() });
         Self { core, registry: Arc::default(), draining: Arc::default() }
     }
 
@@ -164,6 +166,12 @@ impl Chat {
             log,
             headroom: Vec::new(),
         }))
+    }
+
+    /// What happens in users' conversations.
+    #[must_use]
+    pub fn events(&self) -> &Feed {
+        &self.core.events
     }
 
     /// The log of a turn of this user, from memory or from the database.

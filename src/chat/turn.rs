@@ -3,6 +3,7 @@
 
 use super::accepted::Accepted;
 use super::answer::{End, Ends, answer};
+use super::feed::ConversationEvent;
 use super::journal::Journal;
 use super::log::TurnLog;
 use super::open::{NotOpened, Order, open};
@@ -34,6 +35,7 @@ pub(super) async fn run(core: Arc<Core>, order: Order, ends: Ends, reply: Reply)
     };
     let log = TurnLog::new(order.turn);
     core.live.insert(order.ctx, Arc::clone(&log), ends.stop.clone());
+    announce(&core, &order);
     let accepted = Accepted {
         turn: order.turn,
         conversation: order.conversation,
@@ -64,8 +66,24 @@ pub(super) async fn run(core: Arc<Core>, order: Order, ends: Ends, reply: Reply)
     };
     settle(&core, &settlement, &log).await;
     core.live.mark_ended(order.turn);
+    let event = ConversationEvent::TurnEnded {
+        conversation_id: order.conversation,
+        turn_id: order.turn,
+        state: answer.end.state().into(),
+    };
+    core.events.publish(order.ctx, &event);
     metrics::counter!("docent_turns_total", "outcome" => answer.end.state()).increment(1);
     metrics::histogram!("docent_turn_seconds").record(answer.started.elapsed());
+}
+
+/// Before the asker hears: a tab of theirs learns of the turn no later than of its first part.
+fn announce(core: &Core, order: &Order) {
+    let (conversation_id, turn_id) = (order.conversation, order.turn);
+    if order.is_new {
+        let title = order.asked.question.title();
+        core.events.publish(order.ctx, &ConversationEvent::Created { conversation_id, title });
+    }
+    core.events.publish(order.ctx, &ConversationEvent::TurnStarted { conversation_id, turn_id });
 }
 
 fn parts_from(log: &Arc<TurnLog>, offset: usize) -> Vec<Bytes> {
