@@ -1,9 +1,9 @@
-//! Housekeeping once a minute: cells, tickets and tokens that nobody needs any more.
+//! Housekeeping once a minute: cells, tickets, tokens and keys that nobody needs any more.
 
 use crate::accounts::Login;
 use crate::limiter::{Plans, RateLimiter};
 use crate::runtime::Tasks;
-use crate::store::{Db, DbError, refresh_tokens, ws_tickets};
+use crate::store::{Db, DbError, refresh_tokens, turns, ws_tickets};
 use crate::telemetry::MetricsPage;
 use std::time::Duration;
 
@@ -36,5 +36,6 @@ async fn forget_expired(db: &Db) -> Result<(), DbError> {
     let mut tx = db.system().await?;
     ws_tickets::delete_expired(&mut tx).await?;
     refresh_tokens::delete_expired(&mut tx).await?;
+    turns::free_keys(&mut tx).await?;
     tx.commit().await
 }
