@@ -7,6 +7,7 @@ use super::observe::request_id;
 use crate::accounts::AccountError;
 use crate::chat::Refused;
 use crate::documents::UploadError;
+use crate::limiter::TooManyConnections;
 use crate::metering::QuotaExceeded;
 use crate::store::DbError;
 use crate::types::QuestionError;
@@ -32,9 +33,11 @@ pub enum Code {
     TurnInProgress,
     TooLarge,
     UnsupportedMedia,
+    UpgradeRequired,
     IdempotencyConflict,
     RateLimited,
     QuotaExceeded,
+    TooManyConnections,
     UpstreamFailed,
     Unavailable,
     Internal,
@@ -63,6 +66,9 @@ impl Code {
             Self::UnsupportedMedia => {
                 ("unsupported_media", S::UNSUPPORTED_MEDIA_TYPE, "This kind of file is not read")
             }
+            Self::UpgradeRequired => {
+                ("upgrade_required", S::UPGRADE_REQUIRED, "Another WebSocket version is needed")
+            }
             Self::IdempotencyConflict => (
                 "idempotency_conflict",
                 S::UNPROCESSABLE_ENTITY,
@@ -70,6 +76,11 @@ impl Code {
             ),
             Self::RateLimited => ("rate_limited", S::TOO_MANY_REQUESTS, "Too many requests"),
             Self::QuotaExceeded => ("quota_exceeded", S::TOO_MANY_REQUESTS, "The quota is used up"),
+            Self::TooManyConnections => (
+                "too_many_connections",
+                S::TOO_MANY_REQUESTS,
+                "Too many streams and sockets are open",
+            ),
             Self::UpstreamFailed => {
                 ("upstream_failed", S::BAD_GATEWAY, "The model could not answer")
             }
@@ -215,6 +226,15 @@ impl From<UploadError> for Problem {
             UploadError::Unsupported(_) => Self::new(Code::UnsupportedMedia, detail),
             UploadError::Db(error) => error.into(),
         }
+    }
+}
+
+impl From<TooManyConnections> for Problem {
+    fn from(full: TooManyConnections) -> Self {
+        let most = full.most;
+        let detail =
+            format!("You have {most} streams and sockets open, as many as you may: close one.");
+        Self::new(Code::TooManyConnections, detail).retry_after(full.retry_after)
     }
 }
 

@@ -1,9 +1,11 @@
 //! What handlers work with.
 
+use super::stream::Patience;
 use crate::accounts::{Directory, Login, Sessions, Tickets};
 use crate::chat::Chat;
 use crate::config::ServerSettings;
 use crate::documents::{Catalogue, Progress, Uploads};
+use crate::limiter::Connections;
 use crate::store::Db;
 use crate::telemetry::MetricsPage;
 use std::ops::Deref;
@@ -21,6 +23,8 @@ pub struct StateParts {
     pub catalogue: Catalogue,
     pub progress: Progress,
     pub chat: Chat,
+    pub connections: Connections,
+    pub patience: Patience,
     pub metrics: MetricsPage,
     pub settings: ServerSettings,
     pub default_model: String,
