@@ -269,6 +269,8 @@ async fn a_restart_says_goodbye_after_the_last_word() {
     for socket in [&mut busy, &mut idle] {
         let close = socket.next().await;
         assert_eq!((&close["close"], &close["reason"]["reconnect"]), (&json!(1012), &json!(true)));
+        let wait = close["reason"]["reconnect_in_ms"].as_u64();
+        assert!(wait.is_some_and(|ms| ms <= 3000), "not all at once: {close}");
     }
     world.stop().await;
 }
