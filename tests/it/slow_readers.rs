@@ -79,6 +79,20 @@ async fn comes_back(user: &User, turn: &str, seen: &str, offset: i64) {
     assert_eq!(rest.last().unwrap().data, "[DONE]");
 }
 
+/// Reads what was sent before the end: the text, the last offset, and the end.
+async fn reads_on(socket: &mut RawSocket) -> (String, i64, RawFrame) {
+    let (mut text, mut offset) = (String::new(), 0);
+    loop {
+        let frame = match socket.next().await {
+            RawFrame::Text(frame) => serde_json::from_str::<Value>(&frame).unwrap(),
+            RawFrame::Ping(_) => continue,
+            end => return (text, offset, end),
+        };
+        offset = frame["offset"].as_i64().unwrap_or(offset);
+        text.push_str(frame["part"]["delta"].as_str().unwrap_or_default());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sockets_that_stop_reading_are_closed_and_resume() {
     let stall = Duration::from_millis(300);
@@ -97,21 +111,8 @@ async fn sockets_that_stop_reading_are_closed_and_resume() {
     let answer = ends(&world, &anna, asked).await;
     until_given_up(&anna).await;
     for mut socket in slow {
-        let (mut text, mut offset) = (String::new(), 0);
-        let (code, reason) = loop {
-            match socket.next().await {
-                RawFrame::Text(frame) => {
-                    let frame: Value = serde_json::from_str(&frame).unwrap();
-                    if frame["type"] == "part" {
-                        offset = frame["offset"].as_i64().unwrap();
-                        text.push_str(frame["part"]["delta"].as_str().unwrap_or_default());
-                    }
-                }
-                RawFrame::Close(code, reason) => break (code, reason),
-                RawFrame::Ping(_) => {}
-                other => panic!("{other:?}"),
-            }
-        };
+        let (text, offset, close) = reads_on(&mut socket).await;
+        let RawFrame::Close(code, reason) = close else { panic!("{close:?}") };
         assert_eq!(code, Some(1013));
         assert!(reason.contains(r#""reconnect":true"#), "{reason}");
         // The queue of frames, the same again in the response's buffer, and the kernels'.
@@ -164,6 +165,34 @@ async fn streams_that_nobody_reads_are_broken_and_resume() {
         let text = text_of(events.iter().map(|event| event.part()));
         comes_back(&anna, &answer.turn, &text, i64::try_from(offset).unwrap()).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_catches_up_is_sent_away_and_gets_there_in_steps() {
+    let patience = Patience { behind: Duration::ZERO, ..Patience::default() };
+    let world = World::with(WorldOptions { patience, ..WorldOptions::default() }).await;
+    let anna = world.user("anna@acme.test").await;
+    world.provider.next(Script::held(5000, 0));
+    world.provider.release();
+    let (status, whole) = anna.post("/v1/chat/send", json!({"text": "Count far."})).await;
+    assert_eq!(status, 200, "{whole}");
+    let turn = whole["turn_id"].as_str().unwrap();
+    let (mut text, mut offset, mut steps) = (String::new(), -1, 0);
+    loop {
+        let events = anna.attach(turn, offset).await.rest().await;
+        text.push_str(&text_of(events.iter().map(|event| event.part())));
+        steps += 1;
+        match events.last().unwrap().offset() {
+            Some(last) => offset = i64::try_from(last).unwrap(),
+            None => break, // [DONE]
+        }
+    }
+    assert_eq!(text, whole["text"]);
+    assert!(steps > 2, "5000 parts are not one batch: {steps}");
+    let mut socket = anna.socket().await;
+    socket.send(json!({"type": "attach", "turn_id": turn})).await;
+    let close = socket.next().await;
+    assert_eq!((&close["close"], &close["reason"]["reconnect"]), (&json!(1013), &json!(true)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

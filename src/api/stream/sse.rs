@@ -108,3 +108,40 @@ fn encode(turn: TurnId, batch: &Batch) -> Bytes {
     }
     out.into_inner().freeze()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::{Part, TurnLog};
+    use crate::limiter::Connections;
+    use crate::types::{Role, TenantId, UserId};
+    use futures_util::StreamExt;
+    use std::pin::pin;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_reader_that_never_catches_up_is_let_go() {
+        let log = TurnLog::new(TurnId::new());
+        let fill = || (0..5000).for_each(|_| log.append(&Part::delta("x".into())));
+        let ctx = Ctx { tenant: TenantId::new(), user: UserId::new(), role: Role::Member };
+        let place = Connections::new(1).open(ctx).await.ok().unwrap();
+        let mut events = pin!(events(log.cursor(0), Watch { _place: place, behind: MINUTE }));
+        events.next().await; // the head
+        for _ in 0..2 {
+            fill();
+            events.next().await;
+            tokio::time::advance(MINUTE).await;
+            for _ in 0..4 {
+                assert!(events.next().await.is_some(), "it catches up within the time");
+            }
+        }
+        fill();
+        events.next().await;
+        tokio::time::advance(MINUTE).await;
+        fill();
+        events.next().await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(events.next().await.is_none(), "no [DONE]: it resumes");
+    }
+}
