@@ -18,5 +18,6 @@ mod v1;
 pub use openapi::document;
 pub use routes::{PUBLIC, configure, table};
 pub use state::{State, StateParts};
+pub use stream::Patience;
 
 pub(crate) use observe::observe;

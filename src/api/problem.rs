@@ -7,6 +7,7 @@ use super::observe::request_id;
 use crate::accounts::AccountError;
 use crate::chat::{AskedError, Refused};
 use crate::documents::UploadError;
+use crate::limiter::TooManyConnections;
 use crate::metering::QuotaExceeded;
 use crate::store::DbError;
 use actix_web::http::StatusCode;
@@ -31,11 +32,13 @@ pub enum Code {
     TurnInProgress,
     TooLarge,
     UnsupportedMedia,
+    UpgradeRequired,
     IdempotencyConflict,
     RateLimited,
     QuotaExceeded,
     TooManyTurns,
     Overloaded,
+    TooManyConnections,
     UpstreamFailed,
     Unavailable,
     Internal,
@@ -64,6 +67,9 @@ impl Code {
             Self::UnsupportedMedia => {
                 ("unsupported_media", S::UNSUPPORTED_MEDIA_TYPE, "This kind of file is not read")
             }
+            Self::UpgradeRequired => {
+                ("upgrade_required", S::UPGRADE_REQUIRED, "Another WebSocket version is needed")
+            }
             Self::IdempotencyConflict => (
                 "idempotency_conflict",
                 S::UNPROCESSABLE_ENTITY,
@@ -75,6 +81,11 @@ impl Code {
                 ("too_many_turns", S::TOO_MANY_REQUESTS, "Too many answers are being written")
             }
             Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "The server is full"),
+            Self::TooManyConnections => (
+                "too_many_connections",
+                S::TOO_MANY_REQUESTS,
+                "Too many streams and sockets are open",
+            ),
             Self::UpstreamFailed => {
                 ("upstream_failed", S::BAD_GATEWAY, "The model could not answer")
             }
@@ -220,6 +231,15 @@ impl From<UploadError> for Problem {
             UploadError::Unsupported(_) => Self::new(Code::UnsupportedMedia, detail),
             UploadError::Db(error) => error.into(),
         }
+    }
+}
+
+impl From<TooManyConnections> for Problem {
+    fn from(full: TooManyConnections) -> Self {
+        let most = full.most;
+        let detail =
+            format!("You have {most} streams and sockets open, as many as you may: close one.");
+        Self::new(Code::TooManyConnections, detail).retry_after(full.retry_after)
     }
 }
 

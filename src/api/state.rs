@@ -1,10 +1,12 @@
 //! What handlers work with.
 
+use super::stream::Patience;
 use crate::accounts::{Directory, Login, Sessions, Tickets};
 use crate::chat::Chat;
 use crate::cluster::Cluster;
 use crate::config::ServerSettings;
 use crate::documents::{Catalogue, Progress, Uploads};
+use crate::limiter::Connections;
 use crate::store::Db;
 use crate::telemetry::MetricsPage;
 use std::ops::Deref;
@@ -23,6 +25,8 @@ pub struct StateParts {
     pub progress: Progress,
     pub chat: Chat,
     pub cluster: Cluster,
+    pub connections: Connections,
+    pub patience: Patience,
     pub metrics: MetricsPage,
     pub settings: ServerSettings,
     pub default_model: String,

@@ -2,10 +2,11 @@
 //! bind port 0, read the address back and speak HTTP to the real server.
 
 use super::error::AppError;
+use super::listener;
 use super::models::Models;
 use super::shutdown::drain;
 use crate::accounts::{Directory, Login, LoginParts, Sessions, Tickets};
-use crate::api::{self, State, StateParts};
+use crate::api::{self, Patience, State, StateParts};
 use crate::auth::{AccessTokens, Keys};
 use crate::chat::{Chat, ChatParts};
 use crate::cluster::Cluster;
@@ -13,7 +14,7 @@ use crate::config::Settings;
 use crate::documents::extract::Extractor;
 use crate::documents::{Catalogue, Ingestor, Progress, Uploads};
 use crate::jobs::Queue;
-use crate::limiter::{Plans, RateLimiter};
+use crate::limiter::{Connections, Plans, RateLimiter};
 use crate::mail::Mailer;
 use crate::retrieval::Retriever;
 use crate::runtime::Tasks;
@@ -28,7 +29,8 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::header::HeaderName;
 use actix_web::middleware::{Condition, from_fn};
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +45,8 @@ pub struct AppOptions {
     pub demo: Option<(String, String)>,
     /// This program, which is also the one that extracts text.
     pub program: PathBuf,
+    /// With slow readers; tests have less.
+    pub patience: Patience,
 }
 
 /// A server that is bound and not yet running.
@@ -70,7 +74,7 @@ impl App {
     /// When something is missing or unsafe; the error says what to do.
     #[expect(clippy::too_many_lines, reason = "the one list of what the server is made of")]
     pub async fn build(options: AppOptions) -> Result<Self, AppError> {
-        let AppOptions { settings, database_url, secret, demo, program } = options;
+        let AppOptions { settings, database_url, secret, demo, program, patience } = options;
         let tasks = Tasks::current();
         let metrics = MetricsPage::install();
         let db = DbOptions {
@@ -93,6 +97,7 @@ impl App {
             None => Cluster::default(),
         };
         let retention = settings.chat.retention;
+        let connections = Connections::new(settings.chat.connections_per_user, cluster.clone());
         let chat = Chat::new(ChatParts {
             db: db.clone(),
             cluster: cluster.clone(),
@@ -145,6 +150,8 @@ impl App {
             uploads: Uploads::new(db.clone(), queue.clone(), progress.clone()),
             catalogue: Catalogue::new(db.clone()),
             default_model: models.chat_name,
+            connections,
+            patience,
             settings: settings.server,
             dev: settings.dev,
             closing_sockets: closing_sockets.clone(),
@@ -210,14 +217,17 @@ async fn embedding_model(db: &Db, models: &Models) -> Result<i32, AppError> {
 fn bind(state: State) -> Result<(Server, SocketAddr), AppError> {
     let wanted = format!("{}:{}", state.settings.host, state.settings.port);
     let listen = |error| AppError::Listen { address: wanted.clone(), error };
-    let listener = TcpListener::bind(&wanted).map_err(listen)?;
+    let listener = listener::listen(&wanted, state.patience.untaken).map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
+    let workers = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
     let server = HttpServer::new(move || {
         actix_web::App::new()
             .wrap(Condition::new(!state.settings.allowed_origins.is_empty(), cors(&state)))
             .wrap(from_fn(api::observe))
             .configure(api::configure(state.clone()))
     })
+    .workers(workers)
+    .max_connections(listener::most_connections(workers))
     // Without it a token waits up to 40 ms for the acknowledgement of the one before.
     .tcp_nodelay(true)
     .keep_alive(Duration::from_secs(75))

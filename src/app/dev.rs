@@ -5,6 +5,7 @@ use super::build::{App, AppOptions};
 use super::demo::{DEMO_EMAIL, DEMO_TENANT, seed, take_over};
 use super::error::AppError;
 use super::serve::{Signals, this_program};
+use crate::api::Patience;
 use crate::config::Settings;
 use crate::dev::{Cluster, Options};
 use crate::runtime::Tasks;
@@ -107,7 +108,8 @@ async fn start(
     }
     let demo = Some((DEMO_TENANT.to_owned(), DEMO_EMAIL.to_owned()));
     let program = this_program()?;
-    App::build(AppOptions { settings, database_url, secret, demo, program }).await
+    let patience = Patience::default();
+    App::build(AppOptions { settings, database_url, secret, demo, program, patience }).await
 }
 
 /// The secret of this data folder, made on the first start: sessions survive a restart.

@@ -4,6 +4,7 @@ mod build;
 mod demo;
 mod dev;
 mod error;
+mod listener;
 mod models;
 mod serve;
 mod shutdown;

@@ -2,6 +2,7 @@
 
 use super::build::{App, AppOptions};
 use super::error::AppError;
+use crate::api::Patience;
 use crate::config::Settings;
 use crate::store;
 use crate::types::Secret;
@@ -23,8 +24,15 @@ pub async fn serve(settings: Settings) -> Result<(), AppError> {
         tracing::warn!("No OPENAI_API_KEY and no OPENAI_BASE_URL: the built-in demo model answers");
     }
     let program = this_program()?;
-    let app =
-        App::build(AppOptions { settings, database_url, secret, demo: None, program }).await?;
+    let app = App::build(AppOptions {
+        settings,
+        database_url,
+        secret,
+        demo: None,
+        program,
+        patience: Patience::default(),
+    })
+    .await?;
     tracing::info!(address = %app.address(), "docent is serving");
     let mut signals = Signals::new()?;
     let mut again = Signals::new()?;

@@ -8,10 +8,12 @@ use super::part::Part;
 use crate::types::TurnId;
 use bytes::Bytes;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// At most this many parts, or about this many bytes, are handed to a reader at once.
-const BATCH_PARTS: usize = 256;
+const BATCH_PARTS: usize = 1024;
 const BATCH_BYTES: usize = 64 * 1024;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,7 +131,7 @@ impl TurnLog {
     pub fn cursor(self: &Arc<Self>, offset: usize) -> Cursor {
         let progress = self.progress.subscribe();
         let next = if self.snapshot { 0 } else { offset };
-        Cursor { log: Arc::clone(self), next, progress, done: false }
+        Cursor { log: Arc::clone(self), next, progress, done: false, behind_since: None }
     }
 
     /// The parts from `offset` on as JSON lines, and the offset after them.
@@ -202,6 +204,8 @@ pub struct Cursor {
     progress: watch::Receiver<Progress>,
     /// The terminal part was handed out.
     done: bool,
+    /// The first batch since which none reached the end of the log.
+    behind_since: Option<Instant>,
 }
 
 impl Cursor {
@@ -236,7 +240,17 @@ impl Cursor {
         }
         let batch = self.take_ready();
         self.done = progress.ended && self.next >= progress.len;
+        self.behind_since = match self.next < self.log.len() {
+            true => self.behind_since.or_else(|| Some(Instant::now())),
+            false => None,
+        };
         batch
+    }
+
+    /// How long this reader has been behind the log without catching up once.
+    #[must_use]
+    pub fn behind_for(&self) -> Duration {
+        self.behind_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// What is there already, without waiting.
@@ -319,44 +333,101 @@ mod tests {
         assert_eq!(log.len(), 6, "nothing comes after the end");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_is_behind_until_it_catches_up() {
+        let log = TurnLog::new(TurnId::new());
+        (0..=BATCH_PARTS).for_each(|n| log.append(&Part::delta(n.to_string())));
+        let mut cursor = log.cursor(0);
+        cursor.next().await;
+        let second = Duration::from_secs(1);
+        tokio::time::advance(second).await;
+        assert_eq!(cursor.behind_for(), second, "one part is left");
+        (0..=BATCH_PARTS).for_each(|n| log.append(&Part::delta(n.to_string())));
+        cursor.next().await;
+        tokio::time::advance(second).await;
+        assert_eq!(cursor.behind_for(), 2 * second, "reading is not catching up");
+        cursor.next().await;
+        assert_eq!(cursor.behind_for(), Duration::ZERO);
+    }
+
+    /// What a reader makes of what it is sent: the text, and all else with its offset.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    struct Seen {
+        text: String,
+        others: Vec<(usize, Part)>,
+        next: usize,
+    }
+
+    impl Seen {
+        fn from(next: usize) -> Self {
+            Self { next, ..Self::default() }
+        }
+
+        fn see(&mut self, batch: &Batch) {
+            for span in batch.spans() {
+                assert_eq!(span.first, self.next, "nothing is missing and nothing comes twice");
+                self.next = span.last + 1;
+                match serde_json::from_slice(&span.part).unwrap() {
+                    Part::TextDelta { delta, .. } => self.text.push_str(&delta),
+                    other => self.others.push((span.last, other)),
+                }
+            }
+        }
+    }
+
     proptest! {
-        /// Any interleaving of appends and of readers that come, go and read slowly gives every
-        /// reader a run of the same sequence, without a gap.
+        /// Any interleaving of appends and of readers that come, go, come back and read slowly gives
+        /// every reader the same text and the same other parts.
         #[test]
-        fn every_reader_sees_the_same_sequence(
-            steps in prop::collection::vec((0u8..4, 0usize..8), 1..200)
+        fn every_reader_sees_the_same_turn(
+            steps in prop::collection::vec((0u8..10, 0usize..40), 1..200)
         ) {
             let log = TurnLog::new(TurnId::new());
-            let mut readers: Vec<(usize, Cursor, Vec<Bytes>)> = Vec::new();
-            let mut written = Vec::new();
+            let mut readers: Vec<(usize, Cursor, Seen)> = Vec::new();
+            let mut written: Vec<Part> = Vec::new();
             for (step, pick) in steps {
+                let n = readers.len();
                 match step {
-                    0 | 1 => {
-                        let part = Part::delta(written.len().to_string());
-                        written.push(encode(&part));
+                    0..4 => {
+                        let more = (0..=pick).map(|k| Part::delta(format!("{k}\"é\u{1}")));
+                        let more: Vec<Part> = more.collect();
+                        more.iter().for_each(|part| log.append(part));
+                        written.extend(more);
+                    }
+                    4 => {
+                        let part = Part::TextEnd { id: pick.to_string() };
                         log.append(&part);
+                        written.push(part);
                     }
-                    2 => {
+                    5 => {
                         let from = pick.min(written.len());
-                        readers.push((from, log.cursor(from), Vec::new()));
+                        readers.push((from, log.cursor(from), Seen::from(from)));
                     }
-                    _ => {
-                        let n = readers.len();
-                        if n > 0 {
-                            let (_, cursor, seen) = &mut readers[pick % n];
-                            seen.extend(cursor.take_ready().into_iter().flat_map(|b| b.parts));
-                        }
+                    6 if n > 0 => drop(readers.swap_remove(pick % n)),
+                    7 if n > 0 => {
+                        let (_, cursor, seen) = &mut readers[pick % n];
+                        *cursor = log.cursor(seen.next); // it left, and comes back
                     }
+                    _ if n > 0 => {
+                        let (_, cursor, seen) = &mut readers[pick % n];
+                        cursor.take_ready().iter().for_each(|batch| seen.see(batch));
+                    }
+                    _ => {}
                 }
             }
             log.append(&Part::Finish {});
-            written.push(encode(&Part::Finish {}));
+            written.push(Part::Finish {});
             for (from, mut cursor, mut seen) in readers {
                 while let Some(batch) = cursor.take_ready() {
-                    prop_assert_eq!(batch.first_offset, from + seen.len());
-                    seen.extend(batch.parts);
+                    seen.see(&batch);
                 }
-                prop_assert_eq!(&seen[..], &written[from..]);
+                let mut expected = Seen::from(from);
+                let parts = written[from..].iter().map(encode).collect();
+                for (offset, part) in (Batch { first_offset: from, parts }).iter() {
+                    let parts = vec![part.clone()];
+                    expected.see(&Batch { first_offset: offset, parts });
+                }
+                prop_assert_eq!(seen, expected);
             }
         }
     }

@@ -4,6 +4,7 @@ use super::accepted::{Accepted, Refused};
 use super::admission::{Admission, Place};
 use super::asked::{Asked, What};
 use super::commands::{Command, Commands};
+use super::feed::Feed;
 use super::follow::{Copies, Following};
 use super::live::LiveTurns;
 use super::log::TurnLog;
@@ -62,6 +63,7 @@ pub(super) struct Core {
     admission: Arc<Admission>,
     /// When the database was last found away: other nodes, too, need time to come back.
     pub(super) failed_at: Mutex<Option<Instant>>,
+    pub(super) events: Feed,
 }
 
 impl Deref for Core {
@@ -111,6 +113,7 @@ impl Chat {
     pub fn new(parts: ChatParts) -> Self {
         let core = Arc::new(Core {
             live: LiveTurns::default(),
+            events: Feed::new(parts.node, parts.cluster.clone()),
             mirror: Mirror::new(parts.cluster.clone()),
             copies: Copies::default(),
             unsettled: Unsettled::open(&parts.settings.data_dir),
@@ -213,6 +216,12 @@ impl Chat {
         }))
     }
 
+    /// What happens in users' conversations.
+    #[must_use]
+    pub fn events(&self) -> &Feed {
+        &self.core.events
+    }
+
     /// The log of a turn of this user: from memory, from the node that runs it, or from the database.
     ///
     /// # Errors
@@ -272,7 +281,8 @@ impl Chat {
         nodes::renew(&mut tx, self.core.node).await?;
         tx.commit().await?;
         let tasks = &self.core.tasks;
-        self.core.cluster.start(Box::new(Commands(Arc::downgrade(&self.core))), None);
+        let commands = Commands(Arc::downgrade(&self.core));
+        self.core.cluster.start(Box::new(commands), Box::new(self.core.events.clone()));
         let (core, closing) = (Arc::clone(&self.core), tasks.closing());
         tasks.spawn("turn-mirror", async move { core.mirror.run(closing).await });
         let (core, closing) = (Arc::clone(&self.core), tasks.closing());

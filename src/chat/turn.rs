@@ -3,9 +3,10 @@
 
 use super::accepted::Accepted;
 use super::answer::{End, Ends, answer};
+use super::feed::ConversationEvent;
 use super::journal::Journal;
 use super::log::TurnLog;
-use super::open::{NotOpened, open};
+use super::open::{NotOpened, Order, open};
 use super::replay::end_as_stored;
 use super::service::Core;
 use super::session::Start;
@@ -43,6 +44,7 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
     let log = TurnLog::new(order.turn);
     core.live.insert(order.ctx, Arc::clone(&log), ends.clone());
     core.mirror.add(&log);
+    announce(&core, &order);
     let accepted = Accepted {
         turn: order.turn,
         conversation: order.conversation,
@@ -69,8 +71,24 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
     settle(&core, settlement, &log).await;
     core.live.mark_ended(order.turn);
     drop(place);
+    let event = ConversationEvent::TurnEnded {
+        conversation_id: order.conversation,
+        turn_id: order.turn,
+        state: state.into(),
+    };
+    core.events.publish(order.ctx, &event);
     metrics::counter!("docent_turns_total", "outcome" => state).increment(1);
     metrics::histogram!("docent_turn_seconds").record(started.elapsed());
+}
+
+/// Before the asker hears: a tab of theirs learns of the turn no later than of its first part.
+fn announce(core: &Core, order: &Order) {
+    let (conversation_id, turn_id) = (order.conversation, order.turn);
+    if let (true, Some(question)) = (order.is_new, order.asked.question()) {
+        let title = question.title();
+        core.events.publish(order.ctx, &ConversationEvent::Created { conversation_id, title });
+    }
+    core.events.publish(order.ctx, &ConversationEvent::TurnStarted { conversation_id, turn_id });
 }
 
 fn tell(log: &TurnLog, end: &End) {

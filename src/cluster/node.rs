@@ -63,8 +63,8 @@ impl Cluster {
         Ok(Self { shared: Some(Arc::new(shared)) })
     }
 
-    /// Begins to listen: commands to this node, and events of all nodes.
-    pub fn start(&self, commands: Box<dyn Listener>, events: Option<Box<dyn Listener>>) {
+    /// Begins to listen to commands for this node, and to the events of all nodes.
+    pub fn start(&self, commands: Box<dyn Listener>, events: Box<dyn Listener>) {
         let Some(shared) = self.shared.clone() else { return };
         shared.tail.listen(inbox(shared.node), "0", commands);
         let (holder, closing) = (Arc::clone(&shared), shared.tasks.closing());
@@ -74,10 +74,8 @@ impl Cluster {
         let tail = Arc::clone(&shared.tail);
         let closing = shared.tasks.closing();
         shared.tasks.clone().spawn("cluster-tail", async move {
-            if let Some(events) = events {
-                let newest = closing.run_until_cancelled(shared.newest_event()).await;
-                tail.listen(EVENTS.into(), newest.as_deref().unwrap_or("0"), events);
-            }
+            let newest = closing.run_until_cancelled(shared.newest_event()).await;
+            tail.listen(EVENTS.into(), newest.as_deref().unwrap_or("0"), events);
             tail.run(closing).await;
         });
     }

@@ -172,3 +172,10 @@ pub async fn disown(conn: &mut Conn, owner: NodeId, ids: &[TurnId]) -> QueryResu
         .execute(conn)
         .await
 }
+
+/// Frees the idempotency keys of turns that are a day old; needs a system transaction.
+pub async fn free_keys(conn: &mut Conn) -> QueryResult<usize> {
+    let sql = "UPDATE turns SET idempotency_key = NULL
+               WHERE idempotency_key IS NOT NULL AND created_at < now() - interval '1 day'";
+    diesel::sql_query(sql).execute(conn).await
+}

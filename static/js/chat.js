@@ -5,7 +5,7 @@ import { AutoScroll } from "./scroll.js";
 import { Composer } from "./composer.js";
 import { Thread } from "./thread.js";
 
-/** Emits `shown` (another conversation), `ended` (a turn is over), `created` (a conversation got its id), `attach`. */
+/** Emits `shown` (another conversation), `ended` (a turn is over), `created` (a conversation got its id), `elsewhere` (`detail`: a frame about a conversation), `attach`. */
 export class Chat extends EventTarget {
   constructor({ api, socket, onCite }) {
     super();
@@ -39,11 +39,25 @@ export class Chat extends EventTarget {
     this.composer.addEventListener("stop", () => this.stop());
     this.composer.addEventListener("attach", () => this.dispatchEvent(new Event("attach")));
     this.socket.addEventListener("frame", (event) => {
+      if (event.detail.type === "conversation") {
+        this.#happened(event.detail);
+        return;
+      }
       for (const thread of this.running) if (thread.handle(event.detail)) return;
     });
     for (const [type, method] of [["ready", "connected"], ["down", "disconnected"], ["refused", "refused"]]) {
       this.socket.addEventListener(type, () => this.running.forEach((thread) => thread[method]()));
     }
+  }
+
+  /** Something happened in a conversation, perhaps in another tab. */
+  #happened(frame) {
+    const { thread } = this;
+    if (thread?.id === frame.conversation_id && thread?.id) {
+      if (frame.event === "turn_started" && !thread.busy) thread.load().catch(() => {});
+      if (frame.event === "deleted") this.forget(frame.conversation_id);
+    }
+    this.dispatchEvent(new CustomEvent("elsewhere", { detail: frame }));
   }
 
   setAssistants(assistants) {

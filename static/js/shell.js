@@ -65,6 +65,10 @@ export class Shell {
     chat.addEventListener("attach", () => this.files.pick());
     chat.addEventListener("shown", () => this.#shown("pushState"));
     chat.addEventListener("created", () => { this.#shown("replaceState"); conversations.refresh(); });
+    chat.addEventListener("elsewhere", () => { // one answer is some events: read once
+      clearTimeout(this.rereading);
+      this.rereading = setTimeout(() => conversations.refresh().then(() => this.#heading()), 250);
+    });
     chat.addEventListener("ended", async () => {
       this.usage.refresh();
       await conversations.refresh();
@@ -91,6 +95,7 @@ export class Shell {
 
   close() {
     this.over.abort();
+    clearTimeout(this.rereading);
     this.socket.stop();
     this.files.close();
     this.usage.toggle(false);

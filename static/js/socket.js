@@ -70,7 +70,7 @@ export class ChatSocket extends EventTarget {
     this.ws = ws;
     this.timers.deadline = setTimeout(() => this.#lost(ws, 0), READY_DEADLINE_MS);
     ws.addEventListener("message", (event) => { if (ws === this.ws) this.#frame(event.data); });
-    ws.addEventListener("close", (event) => this.#lost(ws, event.code));
+    ws.addEventListener("close", (event) => this.#lost(ws, event.code, event.reason));
   }
 
   #frame(text) {
@@ -106,7 +106,7 @@ export class ChatSocket extends EventTarget {
     ws.send('{"type":"ping"}');
   }
 
-  #lost(ws, code) {
+  #lost(ws, code, reason = "") {
     if (ws !== this.ws) return;
     const steady = this.ready && Date.now() - this.readyAt > 5_000;
     this.#drop();
@@ -118,7 +118,7 @@ export class ChatSocket extends EventTarget {
       this.badTickets += 1;
       this.api.expiresAt = 0; // perhaps the token behind the ticket is the stale one
     }
-    this.#later(null);
+    this.#later(/"reconnect_in_ms":(\d{1,5})\b/.exec(reason)?.[1]);
   }
 
   #later(atLeastMs) {

@@ -225,7 +225,7 @@ export class Thread extends EventTarget {
   #part(frame) {
     const { job } = this;
     job.view.waiting(null);
-    const applied = applyPart(job.turn, frame.offset, frame.part);
+    const applied = applyPart(job.turn, frame.offset, frame.part, frame.first_offset);
     if (applied === Applied.Seen) return;
     if (applied === Applied.Gap) {
       this.#attach();

@@ -15,11 +15,15 @@ export const Applied = Object.freeze({
   Rewound: "rewound", // the terminal part of a log that is shorter than what was seen: read the stored answer
 });
 
-/** Applies one part. Unknown types count as seen-and-kept, so a newer server does not break the page. */
-export function applyPart(turn, offset, part) {
+/**
+ * Applies one part. Unknown types count as seen-and-kept, so a newer server does not break the page.
+ * Text may stand for many parts, from the offset `first` on.
+ */
+export function applyPart(turn, offset, part, first = offset) {
   if (!Number.isInteger(offset) || turn.status !== "streaming") return Applied.Seen;
   if (offset <= turn.last) return end(turn, part) ? Applied.Rewound : Applied.Seen;
-  if (offset > turn.last + 1 && turn.askedAgainAt !== turn.last) {
+  if (first <= turn.last) return Applied.Gap; // some of its text is here already: ask for the rest alone
+  if (first > turn.last + 1 && turn.askedAgainAt !== turn.last) {
     turn.askedAgainAt = turn.last; // ask once; if the replay has the same gap, take what there is
     return Applied.Gap;
   }

@@ -4,7 +4,7 @@ use crate::recovery::expire_leases;
 use crate::support::{Browser, Node, Provider, Relay, Script, User, World, WorldOptions};
 use fantoccini::Locator;
 use fantoccini::key::Key;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 
 const ADDRESS: &str = "anna@acme.test";
@@ -151,6 +151,31 @@ async fn browser_edits_a_question_and_turns_between_answers() {
     assert_eq!(world.provider.calls(), 4);
     assert_eq!(browser.complaints().await, Vec::<Value>::new());
     world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium and ChromeDriver; .ci/run has them"]
+async fn browser_shows_what_is_asked_on_another_device() {
+    let world = World::start().await;
+    let anna = world.user(ADDRESS).await;
+    let browser = logged_in(&world.base).await;
+    let first = anna.ask("How does one count?").await; // on the phone
+    let listed = "//*[@data-testid='conversation-item'][contains(., 'How does one count?')]";
+    browser.find(&format!("{listed}//button")).await.click().await.unwrap();
+    browser.answer("complete", "Forty-two").await;
+    world.provider.next(Script::held(60, 20));
+    let ask = json!({"text": "And aloud?", "conversation_id": first.conversation});
+    let mut phone = anna.stream(ask).await;
+    browser.answer("streaming", "w19").await;
+    world.provider.release();
+    browser.answer("complete", "w59").await;
+    phone.rest().await;
+    let path = format!("/v1/conversations/{}", first.conversation);
+    assert_eq!(anna.patch(&path, json!({"title": "Numbers"})).await.0, 200);
+    browser.find("//h1[contains(., 'Numbers')]").await;
+    assert_eq!(anna.delete(&path).await.0, 204);
+    browser.find("//h1[contains(., 'New chat')]").await;
+    assert_eq!(browser.complaints().await, Vec::<Value>::new());
 }
 
 /// A browser whose user has logged in.

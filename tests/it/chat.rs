@@ -1,6 +1,6 @@
 //! Asking, over each transport.
 
-use crate::support::{Script, World, WorldOptions};
+use crate::support::{Script, World, WorldOptions, joined_parts};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,14 +31,11 @@ async fn a_websocket_gets_the_same_parts() {
     let anna = world.user("anna@acme.test").await;
     let mut socket = anna.socket().await;
     let accepted = socket.ask("What is six times seven?").await;
-    assert_eq!(
-        (accepted["type"].as_str(), accepted["request_id"].as_str()),
-        (Some("accepted"), Some("r1"))
-    );
+    assert_eq!(accepted["type"], "accepted");
     let frames = socket.turn().await;
     let replay = anna.attach(accepted["turn_id"].as_str().unwrap(), -1).await.answer().await;
-    let live: Vec<_> = frames.iter().map(|frame| frame["part"].clone()).collect();
-    assert_eq!(live, replay.parts());
+    let live = frames.iter().map(|frame| frame["part"].clone());
+    assert_eq!(joined_parts(live), replay.parts());
     assert_eq!(replay.text(), "Forty-two. [1]");
 }
 

@@ -1,8 +1,9 @@
 //! Asking again with the same `Idempotency-Key`: one turn, one bill, and the same answer.
 
-use crate::support::{Script, World, WorldOptions};
+use crate::support::{Script, World, WorldOptions, joined, joined_parts};
+use docent::store::turns;
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeat_attaches_while_it_runs_and_replays_afterwards() {
@@ -49,8 +50,68 @@ async fn a_key_belongs_to_one_request_of_one_user() {
     let again = json!({"type": "send", "text": "One.", "idempotency_key": "k"});
     socket.send(again).await;
     assert_eq!(socket.next().await["turn_id"], first.turn, "on every transport");
-    assert_eq!(socket.turn().await.len(), first.parts().len());
+    let parts = socket.turn().await.into_iter().map(|frame| frame["part"].clone());
+    assert_eq!(joined_parts(parts), first.parts());
     assert_eq!(world.provider.calls(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_over_a_socket_is_its_own_key() {
+    let world = World::start().await;
+    let anna = world.user("anna@acme.test").await;
+    let (mut first, mut again) = (anna.socket().await, anna.socket().await);
+    let request = json!({"type": "send", "request_id": "5f2c", "text": "Count."});
+    world.provider.next(Script::held(6, 3));
+    first.send(request.clone()).await;
+    let accepted = first.next().await;
+    assert_eq!(accepted["type"], "accepted", "{accepted}");
+    again.send(request.clone()).await; // the connection broke, or so it seemed
+    assert_eq!(again.next().await, accepted, "while it runs");
+    world.provider.release();
+    let parts = |frames: Vec<Value>| joined_parts(frames.into_iter().map(|f| f["part"].clone()));
+    let all = parts(first.turn().await);
+    assert_eq!(parts(again.turn().await), all);
+    again.send(request).await;
+    assert_eq!(again.next().await, accepted, "and when it is over");
+    assert_eq!(parts(again.turn().await), all);
+    again.send(json!({"type": "send", "request_id": "5f2c", "text": "Count again."})).await;
+    assert_eq!(again.next().await["problem"]["code"], "idempotency_conflict");
+    let http = anna.stream_once("5f2c", json!({"text": "Count."})).await;
+    assert_eq!(http.turn(), accepted["turn_id"], "on every transport");
+    again
+        .send(json!({"type": "send", "request_id": "5f2c", "idempotency_key": "k", "text": "No."}))
+        .await;
+    assert_ne!(again.next().await["turn_id"], accepted["turn_id"], "a key of its own counts");
+    again.turn().await;
+    for unfit in ["", "a\u{0}b", &"k".repeat(201)] {
+        again.send(json!({"type": "send", "request_id": unfit, "text": "Hm?"})).await;
+        assert_eq!(again.next().await["problem"]["code"], "invalid_request", "{unfit:?}");
+    }
+    assert_eq!(world.provider.calls(), 2);
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_free_again_after_a_day() {
+    let world = World::start().await;
+    let anna = world.user("anna@acme.test").await;
+    let (one, two) = (json!({"text": "One."}), json!({"text": "Two."}));
+    let first = anna.stream_once("k", one.clone()).await.answer().await;
+    let clean = async || {
+        let db = world.db().await;
+        let mut tx = db.system().await.unwrap();
+        let freed = turns::free_keys(&mut tx).await.unwrap();
+        tx.commit().await.unwrap();
+        freed
+    };
+    for (age, freed) in [("23 hours", 0), ("2 hours", 1)] {
+        let age = format!("UPDATE turns SET created_at = created_at - interval '{age}'");
+        world.database.run(&age).await;
+        assert_eq!(clean().await, freed);
+        let status = anna.stream_once("k", two.clone()).await.status;
+        assert_eq!(status, if freed == 0 { 422 } else { 200 }, "{age}");
+    }
+    assert_ne!(anna.stream_once("k", two).await.turn(), first.turn);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +145,7 @@ async fn twenty_repeats_at_once_are_one_turn_and_one_bill() {
     });
     let answers = join_all(asking).await;
     for answer in &answers {
-        assert_eq!(answer.events, answers[0].events);
+        assert_eq!(joined(&answer.events), joined(&answers[0].events));
         assert_eq!(answer.conversation, answers[0].conversation);
     }
     assert_eq!(world.provider.calls(), 1);

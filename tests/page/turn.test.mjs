@@ -60,6 +60,24 @@ test("a gap asks for the missing parts once, then takes what there is", () => {
   assert.equal(applyPart(turn, 8, PARTS[8]), Applied.Changed);
 });
 
+test("merged text stands for many parts", () => {
+  const turn = newTurn("t");
+  apply(turn, [0, 1, 2, 3, 4]);
+  const merged = { type: "text-delta", id: "t1", delta: "Hello world [1]." };
+  assert.equal(applyPart(turn, 6, merged, 5), Applied.Changed);
+  assert.deepEqual(apply(turn, [5, 6, 7]), [Applied.Seen, Applied.Seen, Applied.Changed]);
+  assert.deepEqual([turn.text, turn.last], ["Hello world [1].", 7]);
+  const twice = newTurn("u");
+  apply(twice, [0, 1, 2, 3, 4, 5]);
+  assert.equal(applyPart(twice, 6, merged, 5), Applied.Gap, "half of it was seen");
+  assert.deepEqual([twice.text, twice.last], ["Hello ", 5]);
+  assert.deepEqual(apply(twice, [6, 7]), [Applied.Changed, Applied.Changed]);
+  assert.equal(twice.text, "Hello world [1].");
+  const late = newTurn("v");
+  apply(late, [0, 1, 2]);
+  assert.equal(applyPart(late, 6, merged, 5), Applied.Gap);
+});
+
 test("a log that lost its last parts ends the turn at an offset that was seen", () => {
   for (const [part, status] of [[{ type: "error", errorText: "Interrupted." }, "failed"], [{ type: "finish" }, "complete"], [{ type: "abort" }, "stopped"]]) {
     const turn = newTurn("t");

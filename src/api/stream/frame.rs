@@ -42,6 +42,9 @@ pub(super) enum ServerFrame<'a> {
     },
     Part {
         turn_id: TurnId,
+        /// Told with pieces of text that were merged: the offset of the first.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        first_offset: Option<usize>,
         offset: usize,
         part: &'a RawValue,
     },

@@ -1,10 +1,14 @@
 //! The wire formats of turns. A client is a cursor and an encoder; nothing is kept per client.
 
+mod bounded;
 mod close;
 mod frame;
+mod patience;
+mod serve;
 mod socket;
 mod sse;
 pub(super) mod websocket;
 
-pub(super) use sse::response as sse_response;
+pub use patience::Patience;
+pub(super) use sse::{Watch, response as sse_response};
 pub(super) use websocket::ws_chat;

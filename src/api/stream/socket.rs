@@ -1,72 +1,123 @@
-//! One WebSocket connection: frames in, parts out, a heartbeat. It holds no turn; dropping it
-//! changes nothing but who watches.
+//! What a WebSocket connection knows, and what it does with each frame. It holds no turn; dropping
+//! it changes nothing but who watches.
 
 use super::close::Close;
 use super::frame::{ClientFrame, SendFrame, ServerFrame, request_id_of};
 use crate::api::problem::Problem;
 use crate::api::state::State;
-use crate::chat::{Accepted, Asked, Batch, Cursor, Refused, TurnLog, What};
+use crate::chat::{Accepted, Asked, Batch, Cursor, Refused, Span, Subscription, TurnLog, What};
+use crate::limiter::Connection;
 use crate::types::{Ctx, IdempotencyKey, TurnId};
-use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseReason, Session};
+use actix_ws::{Closed, Session};
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use futures_util::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt, once, unfold};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// The server pings this often; clients are told.
-const PING: Duration = Duration::from_secs(25);
-/// Without any frame for this long, the peer is gone.
-const SILENCE: Duration = Duration::from_secs(60);
-/// A frame that cannot be written for this long: the reader is too slow.
-const STALL: Duration = Duration::from_secs(30);
-/// Who it is must be said by then.
-const AUTH: Duration = Duration::from_secs(10);
+pub(super) const PING: Duration = Duration::from_secs(25);
 /// Turns followed at once. Full: an error frame.
 const MAX_FOLLOWED: usize = 32;
 
 type Asking = BoxFuture<'static, (Option<String>, Result<Accepted, Refused>)>;
-/// Batches of a turn; `None` once it ended.
-type Followed = BoxStream<'static, (TurnId, Option<Batch>)>;
+type Followed = BoxStream<'static, (TurnId, Heard)>;
+
+/// What comes of a turn that is followed.
+pub(super) enum Heard {
+    Parts(Batch),
+    /// There is always more than was sent, for too long.
+    Behind,
+    Ended,
+}
+
+/// Who is connected, with their place among the connections and what happens to them.
+pub(super) struct Person {
+    ctx: Ctx,
+    _place: Connection,
+    pub(super) events: Subscription,
+}
 
 /// A connection's state.
 pub(super) struct Socket {
-    state: State,
-    session: Session,
-    ctx: Option<Ctx>,
-    asking: FuturesUnordered<Asking>,
-    followed: SelectAll<Followed>,
+    pub(super) state: State,
+    pub(super) session: Session,
+    pub(super) person: Option<Person>,
+    pub(super) asking: FuturesUnordered<Asking>,
+    pub(super) followed: SelectAll<Followed>,
     unfollow: HashMap<TurnId, CancellationToken>,
 }
 
 impl Socket {
-    pub(super) fn new(state: State, session: Session, ctx: Option<Ctx>) -> Self {
+    /// A connection of nobody yet.
+    pub(super) fn new(state: State, session: Session) -> Self {
         Self {
             state,
             session,
-            ctx,
+            person: None,
             asking: FuturesUnordered::new(),
             followed: SelectAll::new(),
             unfollow: HashMap::new(),
         }
     }
 
+    /// Makes it somebody's.
+    pub(super) fn enter(&mut self, ctx: Ctx, place: Connection) {
+        let events = self.state.chat.events().subscribe(ctx.tenant, ctx.user);
+        self.person = Some(Person { ctx, _place: place, events });
+    }
+
+    /// True once it is known whose it is.
+    pub(super) fn entered(&self) -> bool {
+        self.person.is_some()
+    }
+
+    /// Sends a text frame.
+    pub(super) async fn say(&mut self, json: String) -> Result<(), Option<Close>> {
+        let stall = self.state.patience.stall;
+        in_time(stall, self.session.text(json)).await
+    }
+
     async fn send(&mut self, frame: &ServerFrame<'_>) -> Result<(), Option<Close>> {
-        let Ok(json) = serde_json::to_string(frame) else { return Ok(()) };
-        match tokio::time::timeout(STALL, self.session.text(json)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_closed)) => Err(None),
-            Err(_stalled) => Err(Some(Close::TooSlow)),
+        match serde_json::to_string(frame) {
+            Ok(json) => self.say(json).await,
+            Err(_) => Ok(()), // our own frames into memory: it cannot fail
+        }
+    }
+
+    pub(super) async fn pong(&mut self, bytes: &[u8]) -> Result<(), Option<Close>> {
+        let stall = self.state.patience.stall;
+        in_time(stall, self.session.pong(bytes)).await
+    }
+
+    pub(super) async fn ping(&mut self) -> Result<(), Option<Close>> {
+        let stall = self.state.patience.stall;
+        in_time(stall, self.session.ping(b"")).await
+    }
+
+    pub(super) async fn followed(
+        &mut self,
+        turn: TurnId,
+        what: Heard,
+    ) -> Result<(), Option<Close>> {
+        match what {
+            Heard::Parts(batch) => self.send_batch(turn, &batch).await,
+            Heard::Behind => Err(Some(Close::TooSlow)),
+            Heard::Ended => {
+                self.unfollow.remove(&turn);
+                Ok(())
+            }
         }
     }
 
     async fn send_batch(&mut self, turn_id: TurnId, batch: &Batch) -> Result<(), Option<Close>> {
-        for (offset, part) in batch.iter() {
-            if let Ok(part) = serde_json::from_slice::<&RawValue>(part) {
-                self.send(&ServerFrame::Part { turn_id, offset, part }).await?;
+        for Span { first, last: offset, part } in batch.spans() {
+            let first_offset = (first < offset).then_some(first);
+            if let Ok(part) = serde_json::from_slice::<&RawValue>(&part) {
+                self.send(&ServerFrame::Part { turn_id, first_offset, offset, part }).await?;
             }
         }
         Ok(())
@@ -88,15 +139,20 @@ impl Socket {
         if let Some(before) = self.unfollow.insert(turn, token.clone()) {
             before.cancel();
         }
-        let batches = unfold(log.cursor(from), |mut cursor: Cursor| async move {
+        let behind = self.state.patience.behind;
+        let batches = unfold(log.cursor(from), move |mut cursor: Cursor| async move {
             let batch = cursor.next().await?;
-            Some(((cursor.log().turn(), Some(batch)), cursor))
+            let what = match cursor.behind_for() > behind {
+                true => Heard::Behind,
+                false => Heard::Parts(batch),
+            };
+            Some(((turn, what), cursor))
         });
-        let to_the_end = batches.chain(once(ready((turn, None))));
+        let to_the_end = batches.chain(once(ready((turn, Heard::Ended))));
         self.followed.push(to_the_end.take_until(token.cancelled_owned()).boxed());
     }
 
-    async fn heard(&mut self, text: &str) -> Result<(), Option<Close>> {
+    pub(super) async fn heard(&mut self, text: &str) -> Result<(), Option<Close>> {
         let frame = match serde_json::from_str::<ClientFrame>(text) {
             Ok(frame) => frame,
             Err(error) => {
@@ -105,19 +161,10 @@ impl Socket {
                 return self.fail(request_id, None, problem).await;
             }
         };
-        match (frame, self.ctx) {
+        let ctx = self.person.as_ref().map(|person| person.ctx);
+        match (frame, ctx) {
             (ClientFrame::Ping, _) => self.send(&ServerFrame::Pong).await,
-            (ClientFrame::Auth { token }, _) => match self.state.sessions.authenticate(&token) {
-                Ok(ctx)
-                    if self
-                        .ctx
-                        .is_none_or(|old| (old.tenant, old.user) == (ctx.tenant, ctx.user)) =>
-                {
-                    self.ctx = Some(ctx);
-                    self.ready().await
-                }
-                _ => Err(Some(Close::Unauthenticated)),
-            },
+            (ClientFrame::Auth { token }, _) => self.authenticate(&token).await,
             (_, None) => Err(Some(Close::Unauthenticated)),
             (ClientFrame::Send(asked), Some(ctx)) => self.ask(ctx, asked).await,
             (ClientFrame::Attach { turn_id, after }, Some(ctx)) => {
@@ -131,6 +178,22 @@ impl Socket {
                 }
             }
         }
+    }
+
+    async fn authenticate(&mut self, token: &str) -> Result<(), Option<Close>> {
+        let denied = |_wrong| Some(Close::Unauthenticated);
+        let ctx = self.state.sessions.authenticate(token).map_err(denied)?;
+        match &mut self.person {
+            Some(person) if (person.ctx.tenant, person.ctx.user) != (ctx.tenant, ctx.user) => {
+                return Err(Some(Close::Unauthenticated));
+            }
+            Some(person) => person.ctx = ctx,
+            None => {
+                let place = self.state.connections.open(ctx).await;
+                self.enter(ctx, place.map_err(|_full| Some(Close::TooMany))?);
+            }
+        }
+        self.ready().await
     }
 
     async fn ask(&mut self, ctx: Ctx, frame: SendFrame) -> Result<(), Option<Close>> {
@@ -151,7 +214,7 @@ impl Socket {
         self.asking.len() + self.followed.len() >= MAX_FOLLOWED
     }
 
-    async fn ready(&mut self) -> Result<(), Option<Close>> {
+    pub(super) async fn ready(&mut self) -> Result<(), Option<Close>> {
         let heartbeat_ms = u64::try_from(PING.as_millis()).unwrap_or_default();
         self.send(&ServerFrame::Ready { heartbeat_ms }).await
     }
@@ -175,7 +238,7 @@ impl Socket {
         }
     }
 
-    async fn answered(
+    pub(super) async fn answered(
         &mut self,
         request_id: Option<String>,
         outcome: Result<Accepted, Refused>,
@@ -196,73 +259,29 @@ impl Socket {
     }
 }
 
+/// Waits for a place in the queue of frames to the peer.
+async fn in_time(
+    stall: Duration,
+    sent: impl Future<Output = Result<(), Closed>>,
+) -> Result<(), Option<Close>> {
+    match tokio::time::timeout(stall, sent).await {
+        Ok(sent) => sent.map_err(|_closed| None),
+        Err(_stalled) => Err(Some(Close::TooSlow)),
+    }
+}
+
 fn parse(frame: SendFrame) -> Result<Asked, Problem> {
     let SendFrame { conversation_id, text, edit_of, regenerate, .. } = &frame;
     let what = What::parse(*conversation_id, text.as_deref(), *edit_of, *regenerate)?;
-    let key = frame.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose();
-    let key = key.map_err(|error| Problem::invalid(format!("`idempotency_key`: {error}.")))?;
+    let (name, key) = match &frame.idempotency_key {
+        Some(key) => ("idempotency_key", Some(key)),
+        None => ("request_id", frame.request_id.as_ref()), // a repeat of a request is a repeat
+    };
+    let key = key.map(|key| IdempotencyKey::parse(key)).transpose();
+    let key = key.map_err(|error| Problem::invalid(format!("`{name}`: {error}.")))?;
     Ok(Asked { what, assistant: frame.assistant, idempotency_key: key })
 }
 
 fn too_many() -> Problem {
     Problem::invalid(format!("A connection follows {MAX_FOLLOWED} running turns at most."))
-}
-
-/// Serves the connection until either side ends it.
-pub(super) async fn run(mut socket: Socket, mut frames: AggregatedMessageStream) {
-    let gauge = metrics::gauge!("docent_connections", "transport" => "websocket");
-    gauge.increment(1.0);
-    let close = serve(&mut socket, &mut frames).await.err().flatten();
-    let reason = close.map(CloseReason::from);
-    // The peer may not read any more: do not wait for it.
-    drop(tokio::time::timeout(Duration::from_secs(1), socket.session.close(reason)).await);
-    gauge.decrement(1.0);
-}
-
-async fn serve(
-    socket: &mut Socket,
-    frames: &mut AggregatedMessageStream,
-) -> Result<(), Option<Close>> {
-    let closing = socket.state.closing_sockets.clone();
-    let auth_deadline = Instant::now() + AUTH;
-    let mut ping = interval_at(Instant::now() + PING, PING);
-    let mut heard_at = Instant::now();
-    if socket.ctx.is_some() {
-        socket.ready().await?;
-    }
-    loop {
-        tokio::select! {
-            biased;
-            frame = frames.recv() => {
-                heard_at = Instant::now();
-                match frame {
-                    Some(Ok(AggregatedMessage::Text(text))) => socket.heard(&text).await?,
-                    Some(Ok(AggregatedMessage::Ping(bytes))) => {
-                        socket.session.pong(&bytes).await.map_err(|_closed| None)?;
-                    }
-                    Some(Ok(AggregatedMessage::Pong(_))) => {}
-                    Some(Ok(AggregatedMessage::Binary(_))) => return Err(Some(Close::TextOnly)),
-                    Some(Ok(AggregatedMessage::Close(_))) | None => return Ok(()),
-                    Some(Err(error)) => return Err(Some(Close::from(&error))),
-                }
-            }
-            Some((request_id, outcome)) = socket.asking.next() => {
-                socket.answered(request_id, outcome).await?;
-            }
-            Some((turn, batch)) = socket.followed.next() => match batch {
-                Some(batch) => socket.send_batch(turn, &batch).await?,
-                None => drop(socket.unfollow.remove(&turn)),
-            },
-            _ = ping.tick() => {
-                if heard_at.elapsed() > SILENCE {
-                    return Err(Some(Close::Silent));
-                }
-                socket.session.ping(b"").await.map_err(|_closed| None)?;
-            }
-            () = sleep_until(auth_deadline), if socket.ctx.is_none() => {
-                return Err(Some(Close::AuthDeadline));
-            }
-            () = closing.cancelled() => return Err(Some(Close::Restarting)),
-        }
-    }
 }

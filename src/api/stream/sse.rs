@@ -1,7 +1,10 @@
 //! A turn as server-sent events: the AI SDK's UI Message Stream with our offsets as event ids.
 
+use crate::api::problem::Problem;
+use crate::api::state::State;
 use crate::chat::{Batch, Cursor};
-use crate::types::{ConversationId, TurnId};
+use crate::limiter::Connection;
+use crate::types::{ConversationId, Ctx, TurnId};
 use actix_web::http::header;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -15,11 +18,27 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// What ends every stream after its terminal part.
 const DONE: &[u8] = b"data: [DONE]\n\n";
 
+/// What a stream holds and keeps to while it is open.
+pub(crate) struct Watch {
+    _place: Connection,
+    /// How long the reader may be behind without catching up.
+    behind: Duration,
+}
+
+impl Watch {
+    /// Takes a place among the person's connections.
+    pub(crate) async fn open(state: &State, ctx: Ctx) -> Result<Self, Problem> {
+        let place = state.connections.open(ctx).await?;
+        Ok(Self { _place: place, behind: state.patience.behind })
+    }
+}
+
 /// The response that streams what `cursor` reads. `head` has status and extra headers.
 pub(crate) fn response(
     head: &mut HttpResponseBuilder,
     cursor: Cursor,
     conversation: Option<ConversationId>,
+    watch: Watch,
 ) -> HttpResponse {
     let turn = cursor.log().turn();
     head.insert_header((header::CONTENT_TYPE, "text/event-stream"))
@@ -30,7 +49,7 @@ pub(crate) fn response(
     if let Some(conversation) = conversation {
         head.insert_header(("x-conversation-id", conversation.to_string()));
     }
-    head.streaming(events(cursor))
+    head.streaming(events(cursor, watch))
 }
 
 enum Step {
@@ -55,11 +74,16 @@ impl Drop for Open {
     }
 }
 
-fn events(cursor: Cursor) -> impl Stream<Item = Result<Bytes, actix_web::Error>> {
-    unfold((cursor, Step::Begin, Open::new()), |(mut cursor, step, open)| async move {
+fn events(cursor: Cursor, watch: Watch) -> impl Stream<Item = Result<Bytes, actix_web::Error>> {
+    unfold((cursor, Step::Begin, (watch, Open::new())), |(mut cursor, step, held)| async move {
         let (bytes, step) = match step {
             // Sent at once, so that proxies and clients see that the stream is open.
             Step::Begin => (Bytes::from_static(b"retry: 1000\n: ok\n\n"), Step::Parts),
+            // No [DONE]: the client resumes after the last id it has.
+            Step::Parts if cursor.behind_for() > held.0.behind => {
+                metrics::counter!("docent_slow_readers_total", "transport" => "sse").increment(1);
+                return None;
+            }
             Step::Parts => match tokio::time::timeout(HEARTBEAT, cursor.next()).await {
                 Err(_quiet) => (Bytes::from_static(b": hb\n\n"), Step::Parts),
                 Ok(Some(batch)) => (encode(cursor.log().turn(), &batch), Step::Parts),
@@ -67,19 +91,58 @@ fn events(cursor: Cursor) -> impl Stream<Item = Result<Bytes, actix_web::Error>>
             },
             Step::End => return None,
         };
-        Some((Ok(bytes), (cursor, step, open)))
+        Some((Ok(bytes), (cursor, step, held)))
     })
 }
 
 fn encode(turn: TurnId, batch: &Batch) -> Bytes {
     const OVERHEAD: usize = 64;
-    let size = batch.parts.iter().map(|part| part.len() + OVERHEAD).sum();
+    let spans = batch.spans();
+    let size = spans.iter().map(|span| span.part.len() + OVERHEAD).sum();
     let mut out = BytesMut::with_capacity(size).writer();
-    for (offset, part) in batch.iter() {
+    for span in spans {
         // Writing into memory cannot fail.
-        drop(write!(out, "id: {turn}.{offset}\ndata: "));
-        drop(out.write_all(part));
+        drop(write!(out, "id: {turn}.{}\ndata: ", span.last));
+        drop(out.write_all(&span.part));
         drop(out.write_all(b"\n\n"));
     }
     out.into_inner().freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::{Part, TurnLog};
+    use crate::cluster::Cluster;
+    use crate::limiter::Connections;
+    use crate::types::{Role, TenantId, UserId};
+    use futures_util::StreamExt;
+    use std::pin::pin;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_reader_that_never_catches_up_is_let_go() {
+        let log = TurnLog::new(TurnId::new());
+        let fill = || (0..5000).for_each(|_| log.append(&Part::delta("x".into())));
+        let ctx = Ctx { tenant: TenantId::new(), user: UserId::new(), role: Role::Member };
+        let place = Connections::new(1, Cluster::default()).open(ctx).await.ok().unwrap();
+        let mut events = pin!(events(log.cursor(0), Watch { _place: place, behind: MINUTE }));
+        events.next().await; // the head
+        for _ in 0..2 {
+            fill();
+            events.next().await;
+            tokio::time::advance(MINUTE).await;
+            for _ in 0..4 {
+                assert!(events.next().await.is_some(), "it catches up within the time");
+            }
+        }
+        fill();
+        events.next().await;
+        tokio::time::advance(MINUTE).await;
+        fill();
+        events.next().await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(events.next().await.is_none(), "no [DONE]: it resumes");
+    }
 }

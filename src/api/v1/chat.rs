@@ -4,7 +4,7 @@ use crate::api::body::Body;
 use crate::api::principal::Principal;
 use crate::api::problem::{Code, Problem};
 use crate::api::state::State;
-use crate::api::stream::sse_response;
+use crate::api::stream::{Watch, sse_response};
 use crate::chat::{Accepted, Asked, CitationData, Part, UsageData, What};
 use crate::limiter::Headroom;
 use crate::store::DbError;
@@ -94,10 +94,11 @@ pub(crate) async fn stream(
     Principal(ctx): Principal,
     Body(body): Body<AskBody>,
 ) -> Result<HttpResponse, Problem> {
+    let watch = Watch::open(&state, ctx).await?; // before anything is asked
     let accepted = ask(&request, &state, ctx, body).await?;
     let mut response = HttpResponse::Ok();
     rate_headers(&mut response, &accepted.headroom);
-    Ok(sse_response(&mut response, accepted.log.cursor(0), Some(accepted.conversation)))
+    Ok(sse_response(&mut response, accepted.log.cursor(0), Some(accepted.conversation), watch))
 }
 
 /// Ask, and wait for the whole answer.

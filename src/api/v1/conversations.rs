@@ -5,6 +5,7 @@ use crate::api::body::Body;
 use crate::api::principal::Principal;
 use crate::api::problem::Problem;
 use crate::api::state::State;
+use crate::chat::ConversationEvent;
 use crate::store::DbError;
 use crate::store::conversations::{self, Conversation};
 use crate::types::{AssistantId, ConversationId, Ctx, TurnId};
@@ -114,6 +115,8 @@ pub(crate) async fn rename(
     if !renamed {
         return Err(Problem::not_found("conversation"));
     }
+    let event = ConversationEvent::Renamed { conversation_id: *id, title: title.into() };
+    state.chat.events().publish(ctx, &event);
     Ok(web::Json(find(&state, ctx, *id).await?.into()))
 }
 
@@ -141,5 +144,6 @@ pub(crate) async fn remove(
         // It was there a moment ago: a turn that would lose its reservation keeps it.
         false => return Err(crate::chat::Refused::TurnInProgress.into()),
     }
+    state.chat.events().publish(ctx, &ConversationEvent::Deleted { conversation_id: *id });
     Ok(HttpResponse::NoContent().finish())
 }

@@ -3,7 +3,7 @@
 use crate::api::principal::Principal;
 use crate::api::problem::Problem;
 use crate::api::state::State;
-use crate::api::stream::sse_response;
+use crate::api::stream::{Watch, sse_response};
 use crate::chat::Stopped;
 use crate::types::TurnId;
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
@@ -44,7 +44,8 @@ fn last_event_id(request: &HttpRequest, turn: TurnId) -> Result<Option<i64>, Pro
 /// Replay a turn from an offset and follow it to its end.
 #[utoipa::path(get, path = "/v1/turns/{id}/stream", tag = "chat", security(("bearer" = [])),
     params(("id" = TurnId, Path), ResumeQuery, ("Last-Event-ID" = Option<String>, Header)),
-    responses((status = 200, content_type = "text/event-stream"), (status = 404, body = Problem)))]
+    responses((status = 200, content_type = "text/event-stream"), (status = 404, body = Problem),
+        (status = 429, body = Problem)))]
 #[get("/v1/turns/{id}/stream")]
 pub(crate) async fn stream(
     request: HttpRequest,
@@ -59,7 +60,8 @@ pub(crate) async fn stream(
     };
     let log = state.chat.attach(ctx, *id).await?.ok_or_else(|| Problem::not_found("turn"))?;
     let cursor = log.cursor(resume_from(after));
-    Ok(sse_response(&mut HttpResponse::Ok(), cursor, None))
+    let watch = Watch::open(&state, ctx).await?;
+    Ok(sse_response(&mut HttpResponse::Ok(), cursor, None, watch))
 }
 
 /// Stop a turn. What was produced is kept and billed. Stopping twice is no error.

@@ -119,7 +119,7 @@ impl Client {
     async fn watch(&mut self, turn: &str, mut connection: Option<Connection>) -> Sight {
         let (user, turn) = (self.user.clone(), turn.to_owned());
         let mut sight = Sight { user, turn, parts: BTreeMap::new(), end: None, whole: None };
-        let stop_at = self.dice.random_bool(0.1).then(|| self.dice.random_range(0..60));
+        let mut stop_at = self.dice.random_bool(0.1).then(|| self.dice.random_range(0..60));
         loop {
             let next = sight.parts.last_key_value().map_or(0, |(offset, _)| offset + 1);
             if connection.is_none() {
@@ -137,7 +137,7 @@ impl Client {
                     return sight;
                 }
                 sight.parts.insert(offset, part);
-                if stop_at == Some(offset) {
+                if stop_at.take_if(|at| offset >= *at).is_some() {
                     self.stop(&sight.turn).await;
                 }
                 if patience.is_some_and(|patience| offset > next + patience) {

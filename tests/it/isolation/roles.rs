@@ -125,6 +125,7 @@ async fn start(database: &Database) -> Result<(), String> {
         secret: Secret::new("a secret for tests that is long enough"),
         demo: None,
         program: env!("CARGO_BIN_EXE_docent").into(),
+        patience: docent::api::Patience::default(),
     };
     App::build(options).await.map(drop).map_err(|error| error.to_string())
 }

@@ -2,6 +2,7 @@
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -12,6 +13,8 @@ pub struct Socket {
     pub stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     /// What the server chose.
     pub protocol: Option<String>,
+    /// Frames about conversations that came between others.
+    aside: VecDeque<Value>,
 }
 
 impl Socket {
@@ -33,19 +36,49 @@ impl Socket {
             Ok((stream, response)) => {
                 let protocol = response.headers().get("sec-websocket-protocol");
                 let protocol = protocol.map(|value| value.to_str().unwrap().to_owned());
-                Ok(Self { stream, protocol })
+                Ok(Self::over(stream, protocol))
             }
             Err(Error::Http(response)) => Err(response.status().as_u16()),
             Err(error) => panic!("no WebSocket and no refusal: {error}"),
         }
     }
 
+    /// One that is open already.
+    pub fn over(
+        stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+        protocol: Option<String>,
+    ) -> Self {
+        Self { stream, protocol, aside: VecDeque::new() }
+    }
+
     pub async fn send(&mut self, frame: Value) {
         self.stream.send(Message::text(frame.to_string())).await.unwrap();
     }
 
-    /// The next frame; a close frame is `{"close": code, "reason": …}`.
+    /// The next frame that is not about conversations; a close frame is `{"close": code, "reason": …}`.
     pub async fn next(&mut self) -> Value {
+        loop {
+            let frame = self.any().await;
+            if frame["type"] != "conversation" {
+                return frame;
+            }
+            self.aside.push_back(frame);
+        }
+    }
+
+    /// The next frame about conversations, also one that came before what was read by [`Self::next`]:
+    /// `event` and the frame.
+    pub async fn event(&mut self) -> (String, Value) {
+        let frame = match self.aside.pop_front() {
+            Some(frame) => frame,
+            None => self.any().await,
+        };
+        assert_eq!(frame["type"], "conversation", "{frame}");
+        (frame["event"].as_str().unwrap().to_owned(), frame)
+    }
+
+    /// The next frame of any type.
+    pub async fn any(&mut self) -> Value {
         loop {
             match self.stream.next().await {
                 Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
@@ -61,8 +94,11 @@ impl Socket {
 
     /// Asks; returns the `accepted` (or `error`) frame.
     pub async fn ask(&mut self, text: &str) -> Value {
-        self.send(json!({"type": "send", "request_id": "r1", "text": text})).await;
-        self.next().await
+        let request = uuid::Uuid::now_v7().to_string();
+        self.send(json!({"type": "send", "request_id": request, "text": text})).await;
+        let answer = self.next().await;
+        assert_eq!(answer["request_id"], request, "{answer}");
+        answer
     }
 
     /// The part frames of a turn up to its terminal part.

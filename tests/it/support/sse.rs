@@ -24,6 +24,47 @@ impl Event {
     }
 }
 
+/// However much of a text came in one event: the pieces of each text as one, with the last id.
+/// Readers of a turn saw the same when these are the same.
+pub fn joined(events: &[Event]) -> Vec<Event> {
+    let mut out: Vec<(Event, Value)> = Vec::new();
+    for event in events {
+        let part = event.part();
+        let last = out.last_mut();
+        match last.and_then(|(last, before)| join(before, &part).then_some(last)) {
+            Some(last) => last.id.clone_from(&event.id),
+            None => out.push((event.clone(), part)),
+        }
+    }
+    let told = |(event, part): (Event, Value)| match part["type"] == "text-delta" {
+        true => Event { data: part.to_string(), ..event },
+        false => event,
+    };
+    out.into_iter().map(told).collect()
+}
+
+/// The same of parts.
+pub fn joined_parts(parts: impl IntoIterator<Item = Value>) -> Vec<Value> {
+    let mut out: Vec<Value> = Vec::new();
+    for part in parts {
+        if !out.last_mut().is_some_and(|last| join(last, &part)) {
+            out.push(part);
+        }
+    }
+    out
+}
+
+/// Appends `part` to `before`, when both are pieces of the same text.
+fn join(before: &mut Value, part: &Value) -> bool {
+    let delta = |part: &Value| part["type"] == "text-delta";
+    if !delta(before) || !delta(part) || before["id"] != part["id"] {
+        return false;
+    }
+    let text = [before["delta"].as_str().unwrap(), part["delta"].as_str().unwrap()].concat();
+    before["delta"] = text.into();
+    true
+}
+
 type Bytes = Pin<Box<dyn futures_util::Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>;
 
 /// A response that streams.
@@ -54,20 +95,19 @@ impl Stream {
         self.header("x-conversation-id").into()
     }
 
+    /// The events in what was read of a response; other lines (headers, chunk sizes) are skipped.
+    pub fn events_in(text: &str) -> Vec<Event> {
+        text.split("\n\n").filter_map(event_in).collect()
+    }
+
     /// The next event with data; `None` at the end of the stream.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some((block, rest)) = self.buffer.split_once("\n\n") {
-                let block = block.to_owned();
+                let event = event_in(block);
                 self.buffer = rest.to_owned();
-                let field = |name: &str| {
-                    let prefix = format!("{name}: ");
-                    block.lines().find_map(|l| l.strip_prefix(&prefix)).map(String::from)
-                };
-                match field("data") {
-                    Some(data) => {
-                        return Some(Event { id: field("id"), event: field("event"), data });
-                    }
+                match event {
+                    Some(event) => return Some(event),
                     None => continue,
                 }
             }
@@ -106,6 +146,15 @@ impl Stream {
     }
 }
 
+/// The event of a block of lines, when it has data.
+fn event_in(block: &str) -> Option<Event> {
+    let field = |name: &str| {
+        let prefix = format!("{name}: ");
+        block.lines().find_map(|l| l.strip_prefix(&prefix)).map(String::from)
+    };
+    Some(Event { id: field("id"), event: field("event"), data: field("data")? })
+}
+
 /// A whole turn as a client saw it.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -115,20 +164,40 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// All parts, checked: offsets without a gap, one terminal part, last, then `[DONE]`.
+    /// All parts, the pieces of each text joined; checked: offsets without a gap but for text that
+    /// was merged, one terminal part, last, then `[DONE]`.
     pub fn parts(&self) -> Vec<Value> {
         let (done, parts) = self.events.split_last().expect("a stream is not empty");
         assert_eq!(done.data, "[DONE]", "a stream ends with [DONE]");
-        for (n, event) in parts.iter().enumerate() {
-            assert_eq!(event.offset(), Some(n), "offsets have no gap: {event:?}");
+        let mut next = 0;
+        for event in parts {
+            let offset = event.offset().expect("a part has an offset");
+            let merged = offset > next && event.part()["type"] == "text-delta";
+            assert!(offset == next || merged, "offsets have no gap: {next}, then {event:?}");
+            next = offset + 1;
         }
-        let parts: Vec<Value> = parts.iter().map(Event::part).collect();
+        let parts = joined_parts(parts.iter().map(Event::part));
         let terminal = |part: &&Value| {
             ["finish", "error", "abort"].contains(&part["type"].as_str().unwrap_or_default())
         };
         assert_eq!(parts.iter().filter(terminal).count(), 1, "one terminal part: {parts:?}");
         assert!(parts.last().as_ref().is_some_and(terminal), "the terminal part is last");
         parts
+    }
+
+    /// Asserts that `seen` is how this began.
+    pub fn begins_with(&self, seen: &[Event]) {
+        let mut seen = joined(seen);
+        let last = seen.pop().expect("something was seen");
+        let all = joined(&self.events);
+        assert_eq!(all[..seen.len()], seen);
+        match last.part()["delta"].as_str() {
+            Some(text) => {
+                let whole = all[seen.len()].part();
+                assert!(whole["delta"].as_str().unwrap().starts_with(text), "{text}, {whole}");
+            }
+            None => assert_eq!(all[seen.len()], last),
+        }
     }
 
     /// The parts of a kind.

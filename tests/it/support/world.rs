@@ -2,6 +2,7 @@
 
 use super::{Database, Provider, User};
 use docent::accounts::{NewTenant, create_tenant};
+use docent::api::Patience;
 use docent::app::{App, AppOptions};
 use docent::config::{Layers, Settings};
 use docent::runtime::Tasks;
@@ -21,11 +22,14 @@ pub struct WorldOptions {
     pub plan: &'static str,
     /// False: the built-in demo model answers.
     pub provider: bool,
+    /// With slow readers.
+    pub patience: Patience,
 }
 
 impl Default for WorldOptions {
     fn default() -> Self {
-        Self { settings: Vec::new(), plan: "enterprise", provider: true }
+        let patience = Patience::default();
+        Self { settings: Vec::new(), plan: "enterprise", provider: true, patience }
     }
 }
 
@@ -79,6 +83,7 @@ impl World {
             secret: Secret::new(SECRET),
             demo: None,
             program: env!("CARGO_BIN_EXE_docent").into(),
+            patience: options.patience,
         };
         let (shutdown, stop) = oneshot::channel();
         let (ready, address) = oneshot::channel();
