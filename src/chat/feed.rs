@@ -1,7 +1,7 @@
 //! What happens in a user's conversations, told to the user's open sockets on this node: a tab sees
 //! what another tab does.
 
-use crate::types::{ConversationId, Ctx, TenantId, TurnId, UserId};
+use crate::types::{ConversationId, TenantId, TurnId, UserId};
 use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -49,9 +49,9 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Tells the user's sockets.
-    pub fn publish(&self, ctx: Ctx, event: &ConversationEvent) {
-        self.deliver(ctx.tenant, ctx.user, event);
+    /// Tells the user's sockets what happened here.
+    pub fn publish(&self, tenant: TenantId, user: UserId, event: &ConversationEvent) {
+        self.deliver(tenant, user, event);
     }
 
     /// Tells the user's sockets on this node what happened, here or elsewhere. It is encoded once,

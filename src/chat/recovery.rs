@@ -1,6 +1,7 @@
 //! Turns of nodes that died: closed from their journal and billed as estimated.
 
 use super::answer::End;
+use super::feed::{ConversationEvent, Feed};
 use super::log::{encode, json_lines};
 use super::part::{Part, UsageData};
 use super::settle::{last_parts, usage};
@@ -19,15 +20,23 @@ const BATCH: i64 = 100;
 /// # Errors
 /// When the database cannot be asked which there are. One that cannot be closed is logged and tried
 /// again at the next sweep.
-pub async fn close_orphans(db: &Db) -> Result<usize, DbError> {
+pub async fn close_orphans(db: &Db, events: &Feed) -> Result<usize, DbError> {
     let mut tx = db.system().await?;
     let orphans = nodes::orphans(&mut tx, BATCH).await?;
     tx.commit().await?;
     let mut closed = 0;
     for (tenant, id) in orphans {
         match close(db, tenant, id).await {
-            Ok(true) => closed += 1,
-            Ok(false) => {}
+            Ok(Some(turn)) => {
+                closed += 1;
+                let event = ConversationEvent::TurnEnded {
+                    conversation_id: turn.conversation_id,
+                    turn_id: id,
+                    state: "failed".into(),
+                };
+                events.publish(tenant, turn.user_id, &event);
+            }
+            Ok(None) => {}
             Err(error) => {
                 tracing::error!(turn.id = %id, %error, "An orphaned turn could not be closed");
             }
@@ -87,12 +96,13 @@ impl Remains {
     }
 }
 
-async fn close(db: &Db, tenant: TenantId, id: TurnId) -> Result<bool, DbError> {
+/// Returns the turn as it was, unless somebody else has closed it.
+async fn close(db: &Db, tenant: TenantId, id: TurnId) -> Result<Option<Turn>, DbError> {
     let mut tx = db.tenant(tenant).await?;
     if !nodes::lock_orphan(&mut tx, tenant, id).await? {
-        return Ok(false);
+        return Ok(None);
     }
-    let Some(turn) = Turn::find(&mut tx, tenant, id).await? else { return Ok(false) };
+    let Some(turn) = Turn::find(&mut tx, tenant, id).await? else { return Ok(None) };
     let remains = Remains::load(&mut tx, tenant, id).await?;
     let end = End::Failed {
         code: "interrupted",
@@ -125,7 +135,7 @@ async fn close(db: &Db, tenant: TenantId, id: TurnId) -> Result<bool, DbError> {
         false => segments::delete(&mut tx, tenant, id).await?,
     }
     tx.commit().await?;
-    Ok(true)
+    Ok(Some(turn))
 }
 
 /// Returns whether the log may stay: not when a document that it quotes is gone.

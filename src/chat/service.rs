@@ -246,7 +246,7 @@ impl Chat {
         };
         tx.commit().await?;
         own.iter().filter(|turn| turn.stop_requested).for_each(|turn| self.core.live.stop(turn.id));
-        close_orphans(&self.core.db).await?;
+        close_orphans(&self.core.db, &self.core.events).await?;
         Ok(())
     }
 

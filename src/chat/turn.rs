@@ -71,7 +71,7 @@ pub(super) async fn run(core: Arc<Core>, order: Order, ends: Ends, reply: Reply)
         turn_id: order.turn,
         state: answer.end.state().into(),
     };
-    core.events.publish(order.ctx, &event);
+    core.events.publish(order.ctx.tenant, order.ctx.user, &event);
     metrics::counter!("docent_turns_total", "outcome" => answer.end.state()).increment(1);
     metrics::histogram!("docent_turn_seconds").record(answer.started.elapsed());
 }
@@ -79,11 +79,12 @@ pub(super) async fn run(core: Arc<Core>, order: Order, ends: Ends, reply: Reply)
 /// Before the asker hears: a tab of theirs learns of the turn no later than of its first part.
 fn announce(core: &Core, order: &Order) {
     let (conversation_id, turn_id) = (order.conversation, order.turn);
+    let publish = |event| core.events.publish(order.ctx.tenant, order.ctx.user, &event);
     if order.is_new {
         let title = order.asked.question.title();
-        core.events.publish(order.ctx, &ConversationEvent::Created { conversation_id, title });
+        publish(ConversationEvent::Created { conversation_id, title });
     }
-    core.events.publish(order.ctx, &ConversationEvent::TurnStarted { conversation_id, turn_id });
+    publish(ConversationEvent::TurnStarted { conversation_id, turn_id });
 }
 
 fn parts_from(log: &Arc<TurnLog>, offset: usize) -> Vec<Bytes> {
