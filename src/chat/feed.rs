@@ -2,7 +2,7 @@
 //! what another tab does.
 
 use crate::cluster::{Cluster, Listener, Next, Status};
-use crate::types::{ConversationId, Ctx, NodeId, TenantId, TurnId, UserId};
+use crate::types::{ConversationId, NodeId, TenantId, TurnId, UserId};
 use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -68,8 +68,7 @@ impl Feed {
     }
 
     /// Tells the user's sockets, on whichever node they are.
-    pub fn publish(&self, ctx: Ctx, event: &ConversationEvent) {
-        let (tenant, user) = (ctx.tenant, ctx.user);
+    pub fn publish(&self, tenant: TenantId, user: UserId, event: &ConversationEvent) {
         self.deliver(tenant, user, event);
         if self.cluster.status() != Status::Alone {
             let letter = Letter { node: self.node, tenant, user, event: event.clone() };

@@ -2,9 +2,11 @@
 //! estimated.
 
 use super::answer::End;
+use super::feed::ConversationEvent;
 use super::log::TurnLog;
 use super::part::{CitationData, Part, UsageData};
 use super::replay::load;
+use super::service::Core;
 use super::settle::{last_parts, usage};
 use crate::cluster::{Cluster, Run, Writer};
 use crate::llm::tokens;
@@ -13,7 +15,7 @@ use crate::store::citations::{self, Citation};
 use crate::store::messages::NewMessage;
 use crate::store::turns::{Ending, Turn};
 use crate::store::{Conn, Db, DbError, conversations, nodes, segments};
-use crate::types::{Meter, Provenance, TenantId, TurnId};
+use crate::types::{Meter, Provenance, TenantId, TurnId, UserId};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -24,15 +26,18 @@ const BATCH: i64 = 100;
 /// # Errors
 /// When the database cannot be asked which there are. One that cannot be closed is logged and tried
 /// again at the next sweep.
-pub(super) async fn close_orphans(db: &Db, cluster: &Cluster) -> Result<usize, DbError> {
-    let mut tx = db.system().await?;
+pub(super) async fn close_orphans(core: &Core) -> Result<usize, DbError> {
+    let mut tx = core.db.system().await?;
     let orphans = nodes::orphans(&mut tx, BATCH).await?;
     tx.commit().await?;
     let mut closed = 0;
     for (tenant, id) in orphans {
-        match close(db, cluster, tenant, id).await {
-            Ok(true) => closed += 1,
-            Ok(false) => {}
+        match close(&core.db, &core.cluster, tenant, id).await {
+            Ok(Some((user, event))) => {
+                closed += 1;
+                core.events.publish(tenant, user, &event);
+            }
+            Ok(None) => {}
             Err(error) => {
                 tracing::error!(turn.id = %id, %error, "An orphaned turn could not be closed");
             }
@@ -101,15 +106,20 @@ impl Remains {
     }
 }
 
-async fn close(db: &Db, cluster: &Cluster, tenant: TenantId, id: TurnId) -> Result<bool, DbError> {
+async fn close(
+    db: &Db,
+    cluster: &Cluster,
+    tenant: TenantId,
+    id: TurnId,
+) -> Result<Option<(UserId, ConversationEvent)>, DbError> {
     // From here on a node that only seemed dead adds nothing. When Redis is away, the journal is
     // what there is.
     let runs = cluster.take_over(id).await.unwrap_or_default();
     let mut tx = db.tenant(tenant).await?;
     if !nodes::lock_orphan(&mut tx, tenant, id).await? {
-        return Ok(false);
+        return Ok(None);
     }
-    let Some(turn) = Turn::find(&mut tx, tenant, id).await? else { return Ok(false) };
+    let Some(turn) = Turn::find(&mut tx, tenant, id).await? else { return Ok(None) };
     let log = TurnLog::new(id);
     load(&mut tx, tenant, &log).await?;
     let written = log.len();
@@ -152,7 +162,12 @@ async fn close(db: &Db, cluster: &Cluster, tenant: TenantId, id: TurnId) -> Resu
     } else {
         cluster.forget(&[id]);
     }
-    Ok(true)
+    let event = ConversationEvent::TurnEnded {
+        conversation_id: turn.conversation_id,
+        turn_id: id,
+        state: end.state().into(),
+    };
+    Ok(Some((turn.user_id, event)))
 }
 
 /// Returns whether the log may stay: not when a document that it quotes is gone.

@@ -47,7 +47,7 @@ async fn once(core: &Arc<Core>) -> Result<(), DbError> {
     lost.for_each(|id| core.live.cut(*id));
     settle_unsettled(core).await?;
     if !failed_lately(core) {
-        close_orphans(&core.db, &core.cluster).await?;
+        close_orphans(core).await?;
     }
     Ok(())
 }

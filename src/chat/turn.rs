@@ -76,7 +76,7 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
         turn_id: order.turn,
         state: state.into(),
     };
-    core.events.publish(order.ctx, &event);
+    core.events.publish(order.ctx.tenant, order.ctx.user, &event);
     metrics::counter!("docent_turns_total", "outcome" => state).increment(1);
     metrics::histogram!("docent_turn_seconds").record(started.elapsed());
 }
@@ -86,9 +86,17 @@ fn announce(core: &Core, order: &Order) {
     let (conversation_id, turn_id) = (order.conversation, order.turn);
     if let (true, Some(question)) = (order.is_new, order.asked.question()) {
         let title = question.title();
-        core.events.publish(order.ctx, &ConversationEvent::Created { conversation_id, title });
+        core.events.publish(
+            order.ctx.tenant,
+            order.ctx.user,
+            &ConversationEvent::Created { conversation_id, title },
+        );
     }
-    core.events.publish(order.ctx, &ConversationEvent::TurnStarted { conversation_id, turn_id });
+    core.events.publish(
+        order.ctx.tenant,
+        order.ctx.user,
+        &ConversationEvent::TurnStarted { conversation_id, turn_id },
+    );
 }
 
 fn tell(log: &TurnLog, end: &End) {

@@ -51,6 +51,10 @@ pub fn describe() {
     describe_histogram!("docent_turn_first_token_seconds", "From acceptance to the first token");
     describe_histogram!("docent_turn_seconds", "From acceptance to the end of a turn");
     describe_histogram!("docent_retrieval_seconds", "Search of passages for one question");
+    describe_counter!(
+        "docent_slow_readers_total",
+        "Streams and sockets closed for reading too slowly"
+    );
     describe_gauge!("docent_connections", "Open streams by transport: websocket, sse");
     describe_counter!("docent_tokens_total", "Metered tokens by meter and provenance");
     describe_counter!("docent_ingestions_total", "Documents by outcome: ready, failed, retried");

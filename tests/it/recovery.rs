@@ -106,8 +106,12 @@ async fn a_reader_on_another_node_is_told_the_end() {
     stream.until_text("w19").await;
     let mut elsewhere = world.back(&anna).attach(&stream.turn(), -1).await;
     elsewhere.until_text("w19").await;
+    let mut socket = world.back(&anna).socket().await;
     node.kill().await;
     expire_leases(&database).await;
+    let (event, frame) = socket.event().await;
+    assert_eq!((event.as_str(), &frame["state"]), ("turn_ended", &json!("failed")));
+    assert_eq!(frame["turn_id"], stream.turn());
     let rest = elsewhere.rest().await;
     let kinds: Vec<Value> = rest.iter().map(|event| event.part()["type"].clone()).collect();
     let end = ["text-end", "data-usage", "data-error", "error"].map(Value::from);

@@ -116,7 +116,7 @@ pub(crate) async fn rename(
         return Err(Problem::not_found("conversation"));
     }
     let event = ConversationEvent::Renamed { conversation_id: *id, title: title.into() };
-    state.chat.events().publish(ctx, &event);
+    state.chat.events().publish(ctx.tenant, ctx.user, &event);
     Ok(web::Json(find(&state, ctx, *id).await?.into()))
 }
 
@@ -144,6 +144,7 @@ pub(crate) async fn remove(
         // It was there a moment ago: a turn that would lose its reservation keeps it.
         false => return Err(crate::chat::Refused::TurnInProgress.into()),
     }
-    state.chat.events().publish(ctx, &ConversationEvent::Deleted { conversation_id: *id });
+    let event = ConversationEvent::Deleted { conversation_id: *id };
+    state.chat.events().publish(ctx.tenant, ctx.user, &event);
     Ok(HttpResponse::NoContent().finish())
 }

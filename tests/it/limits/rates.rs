@@ -45,7 +45,7 @@ async fn a_user_who_asks_too_often_is_told_when_to_come_back() {
     }
     let mut socket = anna.socket().await;
     let refused = socket.ask("Three?").await;
-    assert_eq!((&refused["type"], &refused["request_id"]), (&json!("error"), &json!("r1")));
+    assert_eq!(refused["type"], "error");
     assert_eq!(refused["problem"]["code"], "rate_limited");
     assert!(refused["problem"]["retry_after_ms"].is_u64());
 
