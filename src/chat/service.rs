@@ -27,11 +27,11 @@ use crate::store::{Db, DbError, nodes};
 use crate::types::{ConversationId, Ctx, NodeId, Question, TurnId};
 use sha2::{Digest, Sha256};
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 /// What a turn is estimated to use besides its question, for the rate limiter only.
 const TYPICAL_TOKENS: u32 = 2_000;
@@ -104,7 +104,7 @@ pub enum Stopped {
 pub struct Chat {
     core: Arc<Core>,
     registry: Arc<Registry>,
-    draining: Arc<AtomicBool>,
+    draining: CancellationToken,
 }
 
 impl Chat {
@@ -121,7 +121,7 @@ impl Chat {
             failed_at: Mutex::default(),
             parts,
         });
-        Self { core, registry: Arc::default(), draining: Arc::default() }
+        Self { core, registry: Arc::default(), draining: CancellationToken::new() }
     }
 
     /// Starts a turn, or attaches to the one that the same idempotency key started. When this
@@ -145,7 +145,7 @@ impl Chat {
         if let Some(repeat) = self.find_repeat(ctx, &asked, &hash).await? {
             return Ok(repeat);
         }
-        if self.draining.load(Ordering::Relaxed) {
+        if self.draining() {
             return Err(Refused::Draining);
         }
         let limits = self.core.plans.limits_of(ctx.tenant).await?;
@@ -305,13 +305,19 @@ impl Chat {
 
     /// Takes no new turns from now on.
     pub fn begin_drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.cancel();
     }
 
     /// True once [`Chat::begin_drain`] was called.
     #[must_use]
     pub fn draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.is_cancelled()
+    }
+
+    /// Cancelled by [`Chat::begin_drain`].
+    #[must_use]
+    pub fn drain(&self) -> CancellationToken {
+        self.draining.clone()
     }
 
     /// Waits for running turns at most `patience`, then ends them as interrupted and waits until

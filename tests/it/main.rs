@@ -42,6 +42,7 @@ mod redis;
 mod resume;
 mod retention;
 mod retrieval;
+mod rolling;
 mod secrets;
 mod sessions;
 mod shutdown;

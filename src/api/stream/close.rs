@@ -5,7 +5,7 @@ use actix_ws::{CloseCode, CloseReason, ProtocolError};
 use serde_json::json;
 
 /// Clients of a server that restarts come back within this time, spread evenly: not all at once.
-const SPREAD_MS: u64 = 3000;
+pub(super) const SPREAD_MS: u64 = 3000;
 
 /// Why a connection is closed by us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

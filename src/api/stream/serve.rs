@@ -14,6 +14,10 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// Who it is must be said by then.
 const AUTH: Duration = Duration::from_secs(10);
 
+/// When the server is to stop, connections that follow nothing are closed within this time, not all
+/// at once; the others when their turns have ended.
+const LEAVE: Duration = Duration::from_secs(2);
+
 /// Serves the connection until either side ends it.
 pub(super) async fn run(mut socket: Socket, mut frames: AggregatedMessageStream) {
     let gauge = metrics::gauge!("docent_connections", "transport" => "websocket");
@@ -33,7 +37,8 @@ async fn serve(
     socket: &mut Socket,
     frames: &mut AggregatedMessageStream,
 ) -> Result<(), Option<Close>> {
-    let closing = socket.state.closing_sockets.clone();
+    let (draining, closing) = (socket.state.chat.drain(), socket.state.closing_sockets.clone());
+    let mut leave_at = None;
     let auth_deadline = Instant::now() + AUTH;
     let mut ping = interval_at(Instant::now() + PING, PING);
     let mut heard_at = Instant::now();
@@ -42,6 +47,7 @@ async fn serve(
     }
     loop {
         let unknown = !socket.entered();
+        let leaving = leave_at.filter(|_| socket.idle());
         tokio::select! {
             biased;
             frame = frames.recv() => {
@@ -72,6 +78,12 @@ async fn serve(
                 socket.ping().await?;
             }
             () = sleep_until(auth_deadline), if unknown => return Err(Some(Close::AuthDeadline)),
+            () = draining.cancelled(), if leave_at.is_none() => {
+                leave_at = Some(Instant::now() + LEAVE.mul_f64(rand::random()));
+            }
+            () = sleep_until(leaving.unwrap_or(auth_deadline)), if leaving.is_some() => {
+                return Err(Some(Close::Restarting));
+            }
             () = closing.cancelled() => return Err(Some(Close::Restarting)),
         }
     }

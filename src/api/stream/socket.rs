@@ -210,6 +210,11 @@ impl Socket {
         }
     }
 
+    /// True while it follows no turn and asks for none.
+    pub(super) fn idle(&self) -> bool {
+        self.asking.is_empty() && self.followed.is_empty()
+    }
+
     fn full(&self) -> bool {
         self.asking.len() + self.followed.len() >= MAX_FOLLOWED
     }

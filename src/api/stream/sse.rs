@@ -1,5 +1,6 @@
 //! A turn as server-sent events: the AI SDK's UI Message Stream with our offsets as event ids.
 
+use super::close::SPREAD_MS;
 use crate::api::problem::Problem;
 use crate::api::state::State;
 use crate::chat::{Batch, Cursor};
@@ -12,6 +13,7 @@ use futures_util::Stream;
 use futures_util::stream::unfold;
 use std::io::Write;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// How often a comment says that the connection lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -23,13 +25,16 @@ pub(crate) struct Watch {
     _place: Connection,
     /// How long the reader may be behind without catching up.
     behind: Duration,
+    /// The server stops, and its own turns have ended: what is still followed runs elsewhere.
+    closing: CancellationToken,
 }
 
 impl Watch {
     /// Takes a place among the person's connections.
     pub(crate) async fn open(state: &State, ctx: Ctx) -> Result<Self, Problem> {
         let place = state.connections.open(ctx).await?;
-        Ok(Self { _place: place, behind: state.patience.behind })
+        let closing = state.closing_sockets.clone();
+        Ok(Self { _place: place, behind: state.patience.behind, closing })
     }
 }
 
@@ -84,15 +89,24 @@ fn events(cursor: Cursor, watch: Watch) -> impl Stream<Item = Result<Bytes, acti
                 metrics::counter!("docent_slow_readers_total", "transport" => "sse").increment(1);
                 return None;
             }
-            Step::Parts => match tokio::time::timeout(HEARTBEAT, cursor.next()).await {
-                Err(_quiet) => (Bytes::from_static(b": hb\n\n"), Step::Parts),
-                Ok(Some(batch)) => (encode(cursor.log().turn(), &batch), Step::Parts),
-                Ok(None) => (Bytes::from_static(DONE), Step::End),
+            Step::Parts => tokio::select! {
+                biased; // what is there is sent before the stream is closed
+                next = tokio::time::timeout(HEARTBEAT, cursor.next()) => match next {
+                    Err(_quiet) => (Bytes::from_static(b": hb\n\n"), Step::Parts),
+                    Ok(Some(batch)) => (encode(cursor.log().turn(), &batch), Step::Parts),
+                    Ok(None) => (Bytes::from_static(DONE), Step::End),
+                },
+                () = held.0.closing.cancelled() => (come_back(), Step::End),
             },
             Step::End => return None,
         };
         Some((Ok(bytes), (cursor, step, held)))
     })
+}
+
+/// No [DONE]: the client resumes on another node, and not all clients at once.
+fn come_back() -> Bytes {
+    Bytes::from(format!("retry: {}\n\n", rand::random_range(0..=SPREAD_MS)))
 }
 
 fn encode(turn: TurnId, batch: &Batch) -> Bytes {
@@ -127,7 +141,9 @@ mod tests {
         let fill = || (0..5000).for_each(|_| log.append(&Part::delta("x".into())));
         let ctx = Ctx { tenant: TenantId::new(), user: UserId::new(), role: Role::Member };
         let place = Connections::new(1, Cluster::default()).open(ctx).await.ok().unwrap();
-        let mut events = pin!(events(log.cursor(0), Watch { _place: place, behind: MINUTE }));
+        let closing = CancellationToken::new();
+        let watch = Watch { _place: place, behind: MINUTE, closing };
+        let mut events = pin!(events(log.cursor(0), watch));
         events.next().await; // the head
         for _ in 0..2 {
             fill();

@@ -73,6 +73,8 @@ pub struct Stream {
     pub headers: reqwest::header::HeaderMap,
     bytes: Bytes,
     buffer: String,
+    /// What was no event: comments, and when to come back.
+    aside: String,
 }
 
 impl Stream {
@@ -80,7 +82,7 @@ impl Stream {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let bytes: Bytes = Box::pin(response.bytes_stream());
         let _bounds = bytes.size_hint();
-        Self { status, headers, bytes, buffer: String::new() }
+        Self { status, headers, bytes, buffer: String::new(), aside: String::new() }
     }
 
     pub fn header(&self, name: &str) -> &str {
@@ -105,6 +107,10 @@ impl Stream {
         loop {
             if let Some((block, rest)) = self.buffer.split_once("\n\n") {
                 let event = event_in(block);
+                if event.is_none() {
+                    self.aside.push_str(block);
+                    self.aside.push('\n');
+                }
                 self.buffer = rest.to_owned();
                 match event {
                     Some(event) => return Some(event),
@@ -114,6 +120,11 @@ impl Stream {
             let piece = self.bytes.next().await?.ok()?;
             self.buffer.push_str(std::str::from_utf8(&piece).expect("events end at characters"));
         }
+    }
+
+    /// What was said besides events since the stream began, a line each.
+    pub fn asides(&self) -> Vec<&str> {
+        self.aside.lines().collect()
     }
 
     /// Reads until a text delta contains `text`; returns all events so far.
