@@ -33,6 +33,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// Connections that wait to be taken // full: clients try again after a second. All clients of a node
+/// that died come to the others in one moment; the standard library would let 128 of them wait.
+const BACKLOG: i32 = 4096;
+
 /// What the settings do not say.
 pub struct AppOptions {
     pub settings: Settings,
@@ -197,6 +201,7 @@ fn bind(state: State) -> Result<(Server, SocketAddr), AppError> {
     let wanted = format!("{}:{}", state.settings.host, state.settings.port);
     let listen = |error| AppError::Listen { address: wanted.clone(), error };
     let listener = TcpListener::bind(&wanted).map_err(listen)?;
+    rustix::net::listen(&listener, BACKLOG).map_err(|error| listen(error.into()))?;
     let address = listener.local_addr().map_err(listen)?;
     let server = HttpServer::new(move || {
         actix_web::App::new()
