@@ -7,6 +7,9 @@ use std::time::Duration;
 /// Left alone it grows to 4 MiB a connection.
 #[cfg(target_os = "linux")]
 const SEND_BUFFER: usize = 128 * 1024;
+/// Connections that wait to be taken. Full: clients try again after a second. All clients of a node
+/// that died come to the others in one moment; the standard library would let 128 of them wait.
+const BACKLOG: i32 = 4096;
 /// Files that are not connections: the database, uploads, logs, the listener.
 const OTHER_FILES: u64 = 256;
 
@@ -15,6 +18,7 @@ const OTHER_FILES: u64 = 256;
 /// asked for more.
 pub(super) fn listen(address: &str, untaken: Duration) -> std::io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
+    rustix::net::listen(&listener, BACKLOG)?;
     #[cfg(target_os = "linux")]
     {
         use rustix::net::sockopt;
