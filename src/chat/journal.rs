@@ -3,7 +3,7 @@
 //! After a crash it is what clients resume from and what the turn is billed by. It never holds the
 //! stream up: when the database is away, parts wait in the log and are written when it is back.
 
-use super::log::Cursor;
+use super::cursor::Cursor;
 use super::service::ChatParts;
 use crate::store::turns::{self, Turn};
 use crate::store::{Db, DbError, segments};

@@ -1,27 +1,25 @@
-//! The log of a turn, and cursors into it.
+//! The log of a turn.
 //!
 //! Parts have offsets 0, 1, 2, … and one terminal part is the last. A part is encoded once, when it
-//! is appended. Nothing is queued per client: a cursor is an offset that waits for the length to
-//! grow, and one that is behind reads many parts at once. One writer, any number of readers.
+//! is appended. Nothing is queued per client: readers are cursors that wait for the length to grow.
 
+use super::cursor::Cursor;
 use super::part::Part;
 use crate::types::TurnId;
 use bytes::Bytes;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 /// At most this many parts, or about this many bytes, are handed to a reader at once.
 const BATCH_PARTS: usize = 1024;
 const BATCH_BYTES: usize = 64 * 1024;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Progress {
-    len: usize,
-    ended: bool,
+pub(super) struct Progress {
+    pub(super) len: usize,
+    pub(super) ended: bool,
     /// Ended with an `error` part.
-    failed: bool,
+    pub(super) failed: bool,
 }
 
 /// An append-only sequence of encoded parts.
@@ -60,11 +58,7 @@ impl TurnLog {
 
     /// Appends a part; after the terminal one nothing is taken any more.
     pub fn append(&self, part: &Part) {
-        self.append_encoded(encode(part), part);
-    }
-
-    /// Appends a part that is encoded already.
-    pub(super) fn append_encoded(&self, json: Bytes, part: &Part) {
+        let json = encode(part);
         if self.progress.borrow().ended {
             return;
         }
@@ -129,9 +123,8 @@ impl TurnLog {
     /// A reader that begins at `offset`.
     #[must_use]
     pub fn cursor(self: &Arc<Self>, offset: usize) -> Cursor {
-        let progress = self.progress.subscribe();
         let next = if self.snapshot { 0 } else { offset };
-        Cursor { log: Arc::clone(self), next, progress, done: false, behind_since: None }
+        Cursor::new(Arc::clone(self), next, self.progress.subscribe())
     }
 
     /// The parts from `offset` on as JSON lines, and the offset after them.
@@ -140,7 +133,8 @@ impl TurnLog {
         (json_lines(parts.iter().skip(offset).cloned()), parts.len().max(offset))
     }
 
-    fn read(&self, from: usize) -> Vec<Bytes> {
+    /// A batch of parts from `from` on.
+    pub(super) fn read(&self, from: usize) -> Vec<Bytes> {
         let parts = self.parts.read().unwrap_or_else(PoisonError::into_inner);
         let mut bytes = 0;
         let fits = |part: &&Bytes| {
@@ -181,94 +175,12 @@ pub(super) fn json_lines(parts: impl IntoIterator<Item = Bytes>) -> String {
     lines
 }
 
-/// Parts that follow each other.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
-    pub first_offset: usize,
-    /// JSON, one part each; never empty.
-    pub parts: Vec<Bytes>,
-}
-
-impl Batch {
-    /// Each part with its offset.
-    pub fn iter(&self) -> impl Iterator<Item = (usize, &Bytes)> {
-        (self.first_offset..).zip(&self.parts)
-    }
-}
-
-/// A reader's place in a log.
-#[derive(Debug)]
-pub struct Cursor {
-    log: Arc<TurnLog>,
-    next: usize,
-    progress: watch::Receiver<Progress>,
-    /// The terminal part was handed out.
-    done: bool,
-    /// The first batch since which none reached the end of the log.
-    behind_since: Option<Instant>,
-}
-
-impl Cursor {
-    /// The log this reads.
-    #[must_use]
-    pub fn log(&self) -> &Arc<TurnLog> {
-        &self.log
-    }
-
-    /// The offset that comes next.
-    #[must_use]
-    pub fn offset(&self) -> usize {
-        self.next
-    }
-
-    /// Waits for parts; `None` after the terminal one. Dropping the future loses nothing.
-    ///
-    /// A reader can be ahead of the log: a node that died had shown parts that it had not written
-    /// down, and the turn was closed without them. Such a reader is handed the terminal part, and so
-    /// is one whose place is right behind an `error` part, because it may have seen another part
-    /// there: nobody waits for ever, at the price that an error may be told twice.
-    pub async fn next(&mut self) -> Option<Batch> {
-        let next = self.next;
-        let progress =
-            self.progress.wait_for(|p| p.len > next || p.ended).await.ok().map(|p| *p)?;
-        if progress.len <= next {
-            let ahead = next > progress.len || progress.failed;
-            if self.done || !ahead {
-                return None;
-            }
-            self.next = progress.len.saturating_sub(1);
-        }
-        let batch = self.take_ready();
-        self.done = progress.ended && self.next >= progress.len;
-        self.behind_since = match self.next < self.log.len() {
-            true => self.behind_since.or_else(|| Some(Instant::now())),
-            false => None,
-        };
-        batch
-    }
-
-    /// How long this reader has been behind the log without catching up once.
-    #[must_use]
-    pub fn behind_for(&self) -> Duration {
-        self.behind_since.map_or(Duration::ZERO, |since| since.elapsed())
-    }
-
-    /// What is there already, without waiting.
-    pub fn take_ready(&mut self) -> Option<Batch> {
-        let parts = self.log.read(self.next);
-        if parts.is_empty() {
-            return None;
-        }
-        let first_offset = self.next;
-        self.next += parts.len();
-        Some(Batch { first_offset, parts })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::cursor::Batch;
     use super::*;
     use proptest::prelude::*;
+    use std::time::Duration;
 
     async fn read_all(mut cursor: Cursor) -> Vec<(usize, Bytes)> {
         let mut seen = Vec::new();

@@ -4,7 +4,7 @@
 //! insides of two JSON strings, one after the other, are the inside of both texts' string: escapes
 //! are never cut, because each piece was a whole string.
 
-use super::log::Batch;
+use super::cursor::Batch;
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// A batch with more parts than this is of a reader that is behind.

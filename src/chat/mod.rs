@@ -9,6 +9,7 @@ mod admission;
 mod answer;
 mod asked;
 mod commands;
+mod cursor;
 mod feed;
 mod follow;
 mod history;
@@ -32,8 +33,9 @@ mod unsettled;
 
 pub use accepted::{Accepted, Refused};
 pub use asked::{Asked, AskedError, What};
+pub use cursor::{Batch, Cursor};
 pub use feed::{ConversationEvent, Feed, Subscription};
-pub use log::{Batch, Cursor, TurnLog};
+pub use log::TurnLog;
 pub use merge::Span;
 pub use part::{CitationData, ErrorData, Part, UsageData};
 pub use service::{Chat, ChatParts, Stopped};

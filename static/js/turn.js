@@ -21,6 +21,7 @@ export const Applied = Object.freeze({
  */
 export function applyPart(turn, offset, part, first = offset) {
   if (!Number.isInteger(offset) || turn.status !== "streaming") return Applied.Seen;
+  if (part?.type === "data-snapshot") return begin(turn, offset);
   if (offset <= turn.last) return end(turn, part) ? Applied.Rewound : Applied.Seen;
   if (first <= turn.last) return Applied.Gap; // some of its text is here already: ask for the rest alone
   if (first > turn.last + 1 && turn.askedAgainAt !== turn.last) {
@@ -51,6 +52,12 @@ export function applyPart(turn, offset, part, first = offset) {
     default:
       return Applied.Changed;
   }
+}
+
+/** The log is gone and the stored message stands for it: it comes whole, with offsets of its own. */
+function begin(turn, offset) {
+  Object.assign(turn, { last: offset, text: "", citations: [], sources: [], usage: null });
+  return Applied.Changed;
 }
 
 const ENDS = { finish: "complete", abort: "stopped", error: "failed" };

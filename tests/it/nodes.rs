@@ -1,7 +1,7 @@
 //! Several nodes that meet in Redis: a turn is where its readers are, whichever node runs it.
 
 use crate::recovery::{expire_leases, left_behind};
-use crate::support::{Database, Gate, Node, Provider, Redis, Script, Stream, User};
+use crate::support::{Database, Event, Gate, Node, Provider, Redis, Script, Stream, User};
 use serde_json::{Value, json};
 
 /// Two nodes, their Redis, and somebody who knows both.
@@ -30,47 +30,60 @@ impl Nodes {
 
     /// A turn at the first node that waits after twenty of forty words, and was read so far.
     async fn ask(&self) -> Stream {
+        self.ask_and_read().await.0
+    }
+
+    /// The same, with what was read.
+    async fn ask_and_read(&self) -> (Stream, Vec<Event>) {
         self.provider.next(Script::held(40, 20));
         let mut stream = self.anna.stream(json!({"text": "Count."})).await;
-        stream.until_text("w19").await;
-        stream
+        let seen = stream.until_text("w19").await;
+        (stream, seen)
     }
 }
 
-fn kinds(events: &[crate::support::Event]) -> Vec<Value> {
+fn kinds(events: &[Event]) -> Vec<Value> {
     events.iter().map(|event| event.part()["type"].clone()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_turn_is_read_on_every_node_from_every_offset() {
     let nodes = Nodes::start().await;
-    let mut here = nodes.ask().await;
+    let (mut here, seen) = nodes.ask_and_read().await;
     let turn = here.turn();
     let mut there = nodes.anna_too.attach(&turn, -1).await;
-    there.until_text("w19").await;
+    let mut theirs = there.until_text("w19").await;
+    let places: Vec<_> = (0..seen.len()).step_by(3).collect();
+    let mut late = Vec::new();
+    for n in &places {
+        let offset = i64::try_from(seen[*n].offset().unwrap()).unwrap();
+        late.push(nodes.anna_too.attach(&turn, offset).await);
+    }
+    let middle = seen.len() / 2;
     let mut socket = nodes.anna_too.socket().await;
-    socket.send(json!({"type": "attach", "turn_id": turn, "after": 10})).await;
-    let mut late = nodes.anna_too.attach(&turn, 15).await;
+    let after = seen[middle].offset().unwrap();
+    socket.send(json!({"type": "attach", "turn_id": turn, "after": after})).await;
     nodes.provider.release();
-    let (mine, theirs) = (here.rest().await, there.rest().await);
-    assert_eq!(text(&mine), text(&theirs));
-    assert_eq!(kinds(&mine).last(), kinds(&theirs).last());
-    let whole = nodes.anna.attach(&turn, -1).await.answer().await;
-    assert_eq!(whole.end(), "finish");
-    let tail: String = whole.events.iter().skip(16).map(delta).collect();
-    assert_eq!(text(&late.rest().await), tail);
+    let mine = [seen.clone(), here.rest().await].concat();
+    theirs.extend(there.rest().await);
+    let whole: String = (0..40).map(|n| format!("w{n} ")).collect();
+    assert_eq!((text(&mine), text(&theirs)), (whole.clone(), whole.clone()));
+    assert_eq!(mine.last(), theirs.last());
+    let rest = |n: usize| whole[text(&seen[..=n]).len()..].to_owned();
+    for (n, mut reader) in places.into_iter().zip(late) {
+        assert_eq!(text(&reader.rest().await), rest(n), "from place {n}");
+    }
     let frames = socket.turn().await;
-    let from_socket: String =
-        frames.iter().map(|frame| frame["part"]["delta"].as_str().unwrap_or_default()).collect();
-    assert_eq!(from_socket, whole.events.iter().skip(11).map(delta).collect::<String>());
+    let deltas = frames.iter().filter_map(|frame| frame["part"]["delta"].as_str());
+    assert_eq!(deltas.collect::<String>(), rest(middle));
     nodes.database.check_books().await;
 }
 
-fn delta(event: &crate::support::Event) -> String {
+fn delta(event: &Event) -> String {
     event.part()["delta"].as_str().unwrap_or_default().to_owned()
 }
 
-fn text(events: &[crate::support::Event]) -> String {
+fn text(events: &[Event]) -> String {
     events.iter().map(delta).collect()
 }
 

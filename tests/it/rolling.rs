@@ -34,7 +34,7 @@ async fn a_rolling_restart_loses_no_part_of_any_answer() {
     let start = || Node::with(&database, &provider, &env);
     let (first, second) = (start().await, start().await);
     let balancer = Balancer::before(&[&first.base, &second.base]).await;
-    let anna = User { base: balancer.base.clone(), http: crate::support::client(), ..anna };
+    let anna = User { base: balancer.base.clone(), ..anna };
     let mut readers = Vec::new();
     for n in 0..10 {
         provider.next(Script::held(40, 20));

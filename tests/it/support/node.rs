@@ -79,8 +79,7 @@ impl Node {
     }
 
     fn signal(&self, signal: Signal) {
-        let id = self.child.id().expect("it runs");
-        kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), signal).unwrap();
+        kill_process(Pid::from_raw(self.pid().try_into().unwrap()).unwrap(), signal).unwrap();
     }
 
     /// SIGTERM; returns the exit code and what it logged since it started.
