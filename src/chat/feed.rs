@@ -72,7 +72,7 @@ impl Feed {
         self.deliver(tenant, user, event);
         if self.cluster.status() != Status::Alone {
             let letter = Letter { node: self.node, tenant, user, event: event.clone() };
-            self.cluster.publish(serde_json::to_string(&letter).unwrap_or_default());
+            self.cluster.publish(&serde_json::to_string(&letter).unwrap_or_default());
         }
     }
 

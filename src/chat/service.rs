@@ -261,7 +261,7 @@ impl Chat {
         }
         turns::request_stop(&mut tx, ctx.tenant, turn).await?;
         tx.commit().await?;
-        self.core.cluster.tell(found.owner, Command::Stop(turn).encode());
+        self.core.cluster.tell(found.owner, &Command::Stop(turn).encode());
         Ok(Some(Stopped::Stopping))
     }
 
@@ -282,7 +282,7 @@ impl Chat {
         tx.commit().await?;
         let tasks = &self.core.tasks;
         let commands = Commands(Arc::downgrade(&self.core));
-        self.core.cluster.start(Box::new(commands), Box::new(self.core.events.clone()));
+        self.core.cluster.start(Box::new(commands), Box::new(self.core.events.clone())).await;
         let (core, closing) = (Arc::clone(&self.core), tasks.closing());
         tasks.spawn("turn-mirror", async move { core.mirror.run(closing).await });
         let (core, closing) = (Arc::clone(&self.core), tasks.closing());

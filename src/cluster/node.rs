@@ -8,16 +8,19 @@ use super::tail::{Listener, Tail};
 use crate::runtime::Tasks;
 use crate::types::{NodeId, Secret, TurnId};
 use bb8_redis::redis::streams::StreamRangeReply;
-use bb8_redis::redis::{Pipeline, RedisResult, Value};
+use bb8_redis::redis::{Cmd, Pipeline, RedisResult, Value, cmd};
 use bytes::Bytes;
 use dashmap::DashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 /// Every node reads it; each event is for the nodes that know the user.
 const EVENTS: &str = "docent:events";
 const KEPT_EVENTS: usize = 1_000;
+/// Commands and events that wait to be sent.
+const OUTBOX: usize = 1_024;
 const KEPT_COMMANDS: usize = 1_000;
 const INBOX_EXPIRY: Duration = Duration::from_secs(3_600);
 /// Of work that nobody waits for.
@@ -45,6 +48,7 @@ pub(super) struct Shared {
     node: NodeId,
     pub(super) redis: Arc<Redis>,
     tail: Arc<Tail>,
+    outbox: mpsc::Sender<Cmd>,
     /// What this node holds, with the set it is in.
     pub(super) seats: DashMap<Uuid, String>,
     pub(super) tasks: Tasks,
@@ -59,24 +63,38 @@ impl Cluster {
     pub fn join(url: &Secret, node: NodeId, tasks: &Tasks) -> Result<Self, ClusterError> {
         let redis = Arc::new(Redis::new(url.expose(), tasks)?);
         let tail = Arc::new(Tail::new(Arc::clone(&redis), inbox(node)));
-        let shared = Shared { node, redis, tail, seats: DashMap::new(), tasks: tasks.clone() };
-        Ok(Self { shared: Some(Arc::new(shared)) })
+        // Full: Redis has been away for a while, and what is sent is best effort.
+        let (outbox, unsent) = mpsc::channel(OUTBOX);
+        let (seats, tasks) = (DashMap::new(), tasks.clone());
+        let shared = Arc::new(Shared { node, redis, tail, outbox, seats, tasks });
+        let closing = shared.tasks.closing();
+        let sending = send_all(Arc::clone(&shared.redis), unsent);
+        shared.tasks.spawn("cluster-outbox", async move {
+            closing.run_until_cancelled(sending).await;
+        });
+        Ok(Self { shared: Some(shared) })
     }
 
-    /// Begins to listen to commands for this node, and to the events of all nodes.
-    pub fn start(&self, commands: Box<dyn Listener>, events: Box<dyn Listener>) {
+    /// Begins to listen to commands for this node, and to the events of all nodes from now on.
+    pub async fn start(&self, commands: Box<dyn Listener>, events: Box<dyn Listener>) {
         let Some(shared) = self.shared.clone() else { return };
         shared.tail.listen(inbox(shared.node), "0", commands);
+        let newest = shared.newest_event().await;
         let (holder, closing) = (Arc::clone(&shared), shared.tasks.closing());
         shared.tasks.spawn("cluster-seats", async move {
             closing.run_until_cancelled(keep_seats(&holder)).await;
         });
-        let tail = Arc::clone(&shared.tail);
         let closing = shared.tasks.closing();
         shared.tasks.clone().spawn("cluster-tail", async move {
-            let newest = closing.run_until_cancelled(shared.newest_event()).await;
-            tail.listen(EVENTS.into(), newest.as_deref().unwrap_or("0"), events);
-            tail.run(closing).await;
+            let work = async {
+                let newest = match newest {
+                    Ok(newest) => newest,
+                    Err(_away) => shared.await_newest_event().await,
+                };
+                shared.tail.listen(EVENTS.into(), &newest, events);
+                shared.tail.run().await;
+            };
+            closing.run_until_cancelled(work).await;
         });
     }
 
@@ -148,21 +166,17 @@ impl Cluster {
     }
 
     /// Sends a command to a node. Best effort: who needs it done has it in PostgreSQL, too.
-    pub fn tell(&self, node: NodeId, command: String) {
+    pub fn tell(&self, node: NodeId, command: &str) {
         let key = inbox(node);
-        self.send(move |pipe| {
-            pipe.cmd("XADD").arg(&key).arg("MAXLEN").arg("~").arg(KEPT_COMMANDS).arg("*");
-            pipe.arg("p").arg(&command);
-            pipe.cmd("EXPIRE").arg(&key).arg(INBOX_EXPIRY.as_secs());
-        });
+        let mut expire = cmd("EXPIRE");
+        expire.arg(&key).arg(INBOX_EXPIRY.as_secs());
+        self.send(post(&key, KEPT_COMMANDS, command));
+        self.send(expire);
     }
 
     /// Tells all nodes, this one as well. Best effort.
-    pub fn publish(&self, event: String) {
-        self.send(move |pipe| {
-            pipe.cmd("XADD").arg(EVENTS).arg("MAXLEN").arg("~").arg(KEPT_EVENTS).arg("*");
-            pipe.arg("p").arg(&event);
-        });
+    pub fn publish(&self, event: &str) {
+        self.send(post(EVENTS, KEPT_EVENTS, event));
     }
 
     /// Deletes the copies of logs. Best effort: they expire by themselves.
@@ -170,20 +184,28 @@ impl Cluster {
         if turns.is_empty() {
             return;
         }
-        let keys: Vec<String> = turns.iter().map(|turn| log_key(*turn)).collect();
-        self.send(move |pipe| {
-            pipe.cmd("DEL").arg(&keys);
-        });
+        let mut delete = cmd("DEL");
+        for turn in turns {
+            delete.arg(log_key(*turn));
+        }
+        self.send(delete);
     }
 
-    fn send(&self, build: impl FnOnce(&mut Pipeline) + Send + 'static) {
-        let Some(shared) = self.shared.clone() else { return };
-        shared.tasks.clone().spawn("cluster-send", async move {
-            let mut pipe = Pipeline::new();
-            build(&mut pipe);
-            drop(shared.replies(&mut pipe).await); // counted and logged where it failed
-        });
+    /// In the order of the calls.
+    fn send(&self, command: Cmd) {
+        if let Some(shared) = &self.shared
+            && shared.outbox.try_send(command).is_err()
+        {
+            metrics::counter!("docent_cluster_dropped_total").increment(1);
+        }
     }
+}
+
+/// An entry for a stream.
+fn post(key: &str, kept: usize, payload: &str) -> Cmd {
+    let mut command = cmd("XADD");
+    command.arg(key).arg("MAXLEN").arg("~").arg(kept).arg("*").arg("p").arg(payload);
+    command
 }
 
 impl Shared {
@@ -192,19 +214,36 @@ impl Shared {
         self.redis.run(pipe, PATIENT).await
     }
 
-    /// The id of the last event there is, as soon as Redis can be asked.
-    async fn newest_event(&self) -> String {
+    /// The id of the last event there is.
+    async fn newest_event(&self) -> Result<String, ClusterError> {
         let mut pipe = Pipeline::new();
         pipe.cmd("XREVRANGE").arg(EVENTS).arg("+").arg("-").arg("COUNT").arg(1);
+        let (range,): (StreamRangeReply,) = self.redis.run(&pipe, PATIENT).await?;
+        Ok(range.ids.into_iter().next().map_or_else(|| "0".into(), |entry| entry.id))
+    }
+
+    /// The same, as soon as Redis can be asked.
+    async fn await_newest_event(&self) -> String {
         loop {
-            match self.redis.run::<(StreamRangeReply,)>(&pipe, PATIENT).await {
-                Ok((range,)) => {
-                    let newest = range.ids.into_iter().next();
-                    return newest.map_or_else(|| "0".into(), |entry| entry.id);
-                }
-                Err(_away) => tokio::time::sleep(Duration::from_millis(500)).await,
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            if let Ok(newest) = self.newest_event().await {
+                return newest;
             }
         }
+    }
+}
+
+/// Sends what comes, many at once when they come fast. What Redis does not take is lost; that was
+/// counted and logged where it failed.
+async fn send_all(redis: Arc<Redis>, mut unsent: mpsc::Receiver<Cmd>) {
+    let mut commands = Vec::new();
+    while unsent.recv_many(&mut commands, OUTBOX).await > 0 {
+        let mut pipe = Pipeline::new();
+        pipe.ignore_errors();
+        for command in commands.drain(..) {
+            pipe.add_command(command);
+        }
+        drop(redis.run::<Vec<RedisResult<Value>>>(&pipe, PATIENT).await);
     }
 }
 

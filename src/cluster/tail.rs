@@ -12,7 +12,6 @@ use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 /// How long one read waits for news.
 const BLOCK: Duration = Duration::from_secs(1);
@@ -79,12 +78,8 @@ impl Tail {
         self.added.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads until `closing`.
-    pub(super) async fn run(self: Arc<Self>, closing: CancellationToken) {
-        closing.run_until_cancelled(self.read_forever()).await;
-    }
-
-    async fn read_forever(&self) {
+    /// Reads for as long as it is polled.
+    pub(super) async fn run(&self) {
         let mut streams: HashMap<String, Subscription> = HashMap::new();
         let mut line = None;
         loop {

@@ -19,9 +19,14 @@ struct Nodes {
 
 impl Nodes {
     async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// Nodes that have these settings, too.
+    async fn with(settings: &[(&str, &str)]) -> Self {
         let redis = Redis::start().await;
         let (database, provider, anna) = left_behind().await;
-        let env = [("REDIS_URL", redis.url.as_str())];
+        let env = [&[("REDIS_URL", redis.url.as_str())], settings].concat();
         let first = Node::with(&database, &provider, &env).await;
         let second = Node::with(&database, &provider, &env).await;
         let (anna, anna_too) = (first.user(&anna), second.user(&anna));
@@ -238,4 +243,42 @@ async fn a_repeat_on_another_node_joins_the_same_turn() {
         .await;
     assert_ne!(status, 409, "it has ended: {problem}");
     nodes.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tabs_on_two_nodes_agree() {
+    let nodes = Nodes::start().await;
+    let mut tab = nodes.anna_too.socket().await;
+    let here = nodes.ask().await;
+    let conversation = json!(here.conversation());
+    for event in ["created", "turn_started"] {
+        let (said, frame) = tab.event().await;
+        assert_eq!((said.as_str(), &frame["conversation_id"]), (event, &conversation));
+    }
+    assert_eq!(nodes.anna.stop(&here.turn()).await, 202);
+    let (said, frame) = tab.event().await;
+    assert_eq!((said.as_str(), &frame["state"]), ("turn_ended", &json!("stopped")));
+    let path = format!("/v1/conversations/{}", here.conversation());
+    assert_eq!(nodes.anna.patch(&path, json!({"title": "Numbers"})).await.0, 200);
+    let (said, frame) = tab.event().await;
+    assert_eq!((said.as_str(), &frame["title"]), ("renamed", &json!("Numbers")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_counted_on_all_nodes() {
+    let mut nodes = Nodes::with(&[("CONNECTIONS_PER_USER", "2")]).await;
+    let first = nodes.anna.socket().await;
+    let _second = nodes.anna_too.socket().await;
+    for user in [&nodes.anna, &nodes.anna_too] {
+        let (status, problem) = user.refused(json!({"text": "And a third?"})).await;
+        assert_eq!((status, &problem["code"]), (429, &json!("too_many_connections")));
+    }
+    drop(first);
+    // The server learns of it when it next reads; until then the place is taken.
+    while nodes.anna_too.stream(json!({"text": "Now?"})).await.status != 200 {}
+    nodes.redis.stop().await;
+    let here = nodes.anna.socket().await;
+    let there = nodes.anna_too.stream(json!({"text": "Alone?"})).await;
+    assert_eq!(there.status, 200, "without Redis each node counts its own");
+    drop(here);
 }
