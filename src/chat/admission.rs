@@ -110,6 +110,12 @@ impl Admission {
         Ok((Place { admission: Arc::clone(self), ctx, ticket }, called))
     }
 
+    /// True when no turn runs, is being opened, or waits.
+    pub(super) fn is_idle(&self) -> bool {
+        let load = self.load();
+        load.running == 0 && load.waiting == 0
+    }
+
     fn load(&self) -> MutexGuard<'_, Load> {
         self.load.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -153,7 +153,13 @@ impl Chat {
             .saturating_add(TYPICAL_TOKENS);
         let headroom =
             self.core.limiter.admit(ctx, limits, estimate).map_err(Refused::RateLimited)?;
-        let place = self.core.admission.admit(ctx, limits).await?;
+        let place = tokio::select! {
+            place = self.core.admission.admit(ctx, limits) => place?,
+            () = self.draining.cancelled() => return Err(Refused::Draining),
+        };
+        if self.draining() {
+            return Err(Refused::Draining); // the drain waits for those who had a place before it
+        }
         let order = Order {
             ctx,
             turn: TurnId::new(),
@@ -324,7 +330,7 @@ impl Chat {
     /// they are settled.
     pub async fn finish_turns(&self, patience: Duration) {
         let all_done = async {
-            while !self.core.live.running().is_empty() {
+            while !self.core.admission.is_idle() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };

@@ -119,10 +119,13 @@ async fn settle(core: &Arc<Core>, settlement: Settlement, log: &TurnLog) {
                 }
                 return settled.last.iter().for_each(|part| log.append(part));
             }
-            Ok(None) => match end_elsewhere(&core.db, &settlement, log).await {
-                Ok(()) => return,
-                Err(error) => error,
-            },
+            Ok(None) => {
+                core.live.forget(turn); // whoever comes later gets what is written
+                match end_elsewhere(&core.db, &settlement, log).await {
+                    Ok(()) => return,
+                    Err(error) => error,
+                }
+            }
             Err(error) => error,
         };
         tracing::error!(turn.id = %turn, %error, tries, "A turn could not be settled");

@@ -43,8 +43,10 @@ pub fn is_passing(status: u64, body: &Value) {
 pub async fn accepted(sent: reqwest::Result<Response>) -> Option<Response> {
     let response = sent.ok()?;
     let status = response.status().as_u16();
-    if status == 200 {
-        return Some(response);
+    match status {
+        200 => return Some(response),
+        408 => return None, // it hung while the request was on its way
+        _ => {}
     }
     let body = response.text().await.ok()?;
     is_passing(status.into(), &serde_json::from_str(&body).expect("a problem"));

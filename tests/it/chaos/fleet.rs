@@ -11,7 +11,7 @@ pub struct Fleet<'a> {
     pub nodes: Vec<Node>,
     /// Of each node, its id in the table `nodes`.
     ids: Vec<String>,
-    /// The ids of those that were killed.
+    /// The ids of those that were killed, or taken for dead.
     pub killed: Vec<String>,
     database: Database,
     provider: Provider,
@@ -71,6 +71,20 @@ impl<'a> Fleet<'a> {
         self.add().await;
     }
 
+    /// It hangs for so long that the others take it for dead, and then goes on.
+    async fn freeze(&mut self, n: usize) {
+        let (node, id) = (&self.nodes[n], &self.ids[n]);
+        node.pause();
+        let expire = format!("UPDATE nodes SET lease_until = '-infinity' WHERE id = '{id}'");
+        self.database.run(&expire).await;
+        let closed = format!(
+            "SELECT (NOT EXISTS (SELECT FROM turns WHERE state = 'running' AND owner = '{id}'))::int::bigint AS n"
+        );
+        self.database.until(&closed).await;
+        node.resume();
+        self.killed.push(id.clone());
+    }
+
     /// SIGTERM, and another one. The balancer notices when the node refuses connections.
     async fn restart(&mut self, n: usize) {
         let (node, _) = (self.nodes.remove(n), self.ids.remove(n));
@@ -86,7 +100,8 @@ impl<'a> Fleet<'a> {
             sleep(Duration::from_millis(dice.random_range(200..1500))).await;
             let n = dice.random_range(0..self.nodes.len());
             match dice.random_range(0..10) {
-                0..4 => self.kill(n).await,
+                0..3 => self.kill(n).await,
+                3..4 => self.freeze(n).await,
                 4..6 => self.restart(n).await,
                 6..8 => self.balancer.cut(),
                 _ => {

@@ -1,5 +1,5 @@
 //! Several nodes, people who ask over everything there is, and troubles: connections that break,
-//! clients that leave and come back, nodes that are killed or restarted. Whatever happens, an answer
+//! clients that leave and come back, nodes that are killed, hang or are restarted. Whatever happens, an answer
 //! ends once, for everybody in the same way, and the books are right.
 //!
 //! `CHAOS_SECONDS=180 CHAOS_SEED=7 cargo test --test it chaos -- --nocapture` for more of it.

@@ -106,7 +106,8 @@ fn saw(sight: &Sight, log: &Log, stored: &Stored) -> bool {
         assert_eq!(end, end_of(log), "{turn}: the same end for everybody");
     }
     if let Some(text) = &sight.whole {
-        assert_eq!(*text, stored.text, "{turn}");
+        let Stored { state, orphaned, .. } = stored;
+        assert_eq!(*text, stored.text, "{turn} {state} orphaned={orphaned}");
         assert_ne!(end_of(log)["type"], "error", "{turn}: answered with 200");
         return false;
     }
