@@ -100,14 +100,16 @@ pub(super) struct Settlement {
     answer: MessageId,
     model: String,
     embedding_model: String,
-    pub(super) end: End,
+    end: End,
     text: String,
     citations: Vec<CitationData>,
-    pub(super) items: Vec<Item>,
+    items: Vec<Item>,
     first_token_ms: Option<i32>,
     latency_ms: i32,
     /// The first offset that is not written down yet, and the parts from there on as JSON lines.
     unwritten: (usize, String),
+    /// What clients were told already: the log says the same then.
+    told: Vec<Part>,
 }
 
 /// What a settlement leaves to do.
@@ -144,7 +146,14 @@ impl Settlement {
             end: answer.end,
             text: answer.text,
             unwritten,
+            told: Vec::new(),
         }
+    }
+
+    /// The end to tell clients when it cannot be settled yet: without what it cost.
+    pub(super) fn tell(&mut self) -> Vec<Part> {
+        self.told = last_parts(&self.end, usage(&self.items, None));
+        self.told.clone()
     }
 
     /// Does it, once: `None` when somebody else closed the turn, or we did and were not told.
@@ -174,7 +183,10 @@ impl Settlement {
         turn.close(&mut tx, ending).await?;
         conversations::answered(&mut tx, &turn).await?;
         let cost = metering::settle_turn(&mut tx, turn.id, &self.bill()).await?;
-        let last = last_parts(&self.end, usage(&self.items, cost));
+        let last = match self.told.as_slice() {
+            [] => last_parts(&self.end, usage(&self.items, cost)),
+            told => told.to_vec(),
+        };
         match keep_log {
             true => self.write_log(&mut tx, &last).await?,
             false => segments::delete(&mut tx, self.tenant, turn.id).await?,

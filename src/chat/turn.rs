@@ -10,7 +10,7 @@ use super::open::{NotOpened, Order, open};
 use super::replay::end_as_stored;
 use super::service::Core;
 use super::session::Start;
-use super::settle::{Settled, Settlement, last_parts, usage};
+use super::settle::{Settled, Settlement, last_parts};
 use crate::store::turns::Turn;
 use crate::store::{Db, DbError};
 use std::sync::Arc;
@@ -23,8 +23,9 @@ pub(super) type Reply = oneshot::Sender<Result<Accepted, NotOpened>>;
 
 /// How long a settlement may take.
 const TRY: Duration = Duration::from_secs(5);
-/// How long settlement is tried before clients are told the end and the turn waits in a file.
+/// How long, and how often at least, settlement is tried before clients are told the end and the turn waits in a file.
 const PATIENCE: Duration = Duration::from_secs(5);
+const TRIES: u32 = 3;
 /// How often it is tried when the failure does not look passing.
 const TRIES_AGAINST_ERRORS: u32 = 5;
 
@@ -105,7 +106,7 @@ fn tell(log: &TurnLog, end: &End) {
 
 /// Settles, and ends the log. When the database stays away the turn waits in a file, and its clients
 /// do not.
-async fn settle(core: &Arc<Core>, settlement: Settlement, log: &TurnLog) {
+async fn settle(core: &Arc<Core>, mut settlement: Settlement, log: &TurnLog) {
     let turn = settlement.turn;
     let began = Instant::now();
     let mut tries = 0;
@@ -133,9 +134,8 @@ async fn settle(core: &Arc<Core>, settlement: Settlement, log: &TurnLog) {
             // Nobody here runs it any more, so it is disowned, closed and billed from the journal.
             return tell(log, &End::interrupted("The answer could not be saved. Ask again."));
         }
-        if error.is_transient() && began.elapsed() > PATIENCE {
-            let usage = usage(&settlement.items, None);
-            let last = last_parts(&settlement.end, usage);
+        if error.is_transient() && tries >= TRIES && began.elapsed() > PATIENCE {
+            let last = settlement.tell();
             if core.put_aside(settlement).await {
                 return last.iter().for_each(|part| log.append(part));
             }

@@ -8,7 +8,7 @@ use super::tail::{Listener, Tail};
 use crate::runtime::Tasks;
 use crate::types::{NodeId, Secret, TurnId};
 use bb8_redis::redis::streams::StreamRangeReply;
-use bb8_redis::redis::{Cmd, Pipeline, RedisResult, Value, cmd};
+use bb8_redis::redis::{Cmd, Pipeline, RedisError, RedisResult, Value, cmd};
 use bytes::Bytes;
 use dashmap::DashMap;
 use std::sync::Arc;
@@ -111,7 +111,7 @@ impl Cluster {
     /// Asks Redis now: a node without traffic would not notice.
     pub async fn check(&self) -> Status {
         if let Some(shared) = &self.shared {
-            drop(shared.redis.ping(PROMPT).await); // remembered in the status
+            drop(shared.redis.check(PROMPT).await); // remembered in the status
         }
         self.status()
     }
@@ -128,11 +128,7 @@ impl Cluster {
         }
         let mut pipe = Pipeline::new();
         runs.iter().for_each(|run| run.append(&mut pipe));
-        let replies = shared.replies(&mut pipe).await?;
-        match replies.into_iter().find(|reply| reply.is_err() && !is_fenced(reply)) {
-            Some(Err(error)) => Err(error.into()),
-            _ => Ok(()),
-        }
+        shared.replies(&mut pipe).await.map(drop)
     }
 
     /// Keeps the owner of a turn from writing any more, and reads what it wrote.
@@ -145,9 +141,9 @@ impl Cluster {
         let mut pipe = Pipeline::new();
         fence.append(&mut pipe);
         pipe.cmd("XRANGE").arg(log_key(turn)).arg("-").arg("+");
-        let Some(read) = shared.replies(&mut pipe).await?.pop() else { return Ok(Vec::new()) };
-        let range: StreamRangeReply = bb8_redis::redis::from_redis_value(read?)
-            .map_err(bb8_redis::redis::RedisError::from)?;
+        let Some(Ok(read)) = shared.replies(&mut pipe).await?.pop() else { return Ok(Vec::new()) };
+        let range: StreamRangeReply =
+            bb8_redis::redis::from_redis_value(read).map_err(RedisError::from)?;
         let run = |entry: bb8_redis::redis::streams::StreamId| Run {
             turn,
             writer: Writer::Owner,
@@ -209,9 +205,15 @@ fn post(key: &str, kept: usize, payload: &str) -> Cmd {
 }
 
 impl Shared {
+    /// Of each command; the fence is the only refusal that is none.
     async fn replies(&self, pipe: &mut Pipeline) -> Result<Vec<RedisResult<Value>>, ClusterError> {
         pipe.ignore_errors();
-        self.redis.run(pipe, PATIENT).await
+        let mut replies: Vec<RedisResult<Value>> = self.redis.run(pipe, PATIENT).await?;
+        let refused = replies.iter().position(|reply| reply.is_err() && !is_fenced(reply));
+        match refused.map(|place| replies.swap_remove(place)) {
+            Some(Err(error)) => Err(self.redis.refused(error)),
+            _ => Ok(replies),
+        }
     }
 
     /// The id of the last event there is.

@@ -98,11 +98,18 @@ impl Redis {
         self.away_until.load(Ordering::Relaxed) == 0
     }
 
-    /// Asks whether it is there.
-    pub(super) async fn ping(&self, deadline: Duration) -> Result<(), ClusterError> {
+    /// Asks whether it is there and takes writes: one that is full answers, and is of no use.
+    pub(super) async fn check(&self, deadline: Duration) -> Result<(), ClusterError> {
         let mut pipe = Pipeline::new();
-        pipe.cmd("PING").ignore();
+        pipe.cmd("SET").arg("docent:check").arg(1).arg("EX").arg(60).ignore();
         self.run(&pipe, deadline).await
+    }
+
+    /// Remembers that it refused a command.
+    pub(super) fn refused(&self, error: RedisError) -> ClusterError {
+        let error = ClusterError::from(error);
+        self.failed(&error);
+        error
     }
 
     /// Sends commands in one round trip.

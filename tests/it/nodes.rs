@@ -222,6 +222,21 @@ async fn a_frozen_redis_holds_nobody_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_takes_no_writes_is_as_good_as_none() {
+    let nodes = Nodes::start().await;
+    assert_eq!(nodes.redis.say("CONFIG SET maxmemory 1").await, "+OK");
+    let mut here = nodes.ask().await;
+    assert_eq!(nodes.anna.get("/readyz").await.1["redis"], "away");
+    let mut there = nodes.anna_too.attach(&here.turn(), -1).await;
+    there.until_text("w19").await;
+    nodes.provider.release();
+    assert_eq!(text(&here.rest().await), text(&there.rest().await));
+    assert_eq!(nodes.redis.say("CONFIG SET maxmemory 0").await, "+OK");
+    while nodes.anna.get("/readyz").await.1["redis"] != "connected" {}
+    nodes.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repeat_on_another_node_joins_the_same_turn() {
     let nodes = Nodes::start().await;
     nodes.provider.next(Script::held(6, 3));
