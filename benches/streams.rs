@@ -17,7 +17,7 @@ mod support;
 use serde_json::json;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use support::{
-    Floor, Provider, Script, Stage, Step, percentile, processor_time, raise_file_limit, send,
+    Floor, Provider, Redis, Script, Stage, Step, percentile, processor_time, raise_file_limit, send,
 };
 use tokio::io::{AsyncReadExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -68,14 +68,19 @@ struct Outcome {
     ages: Vec<Duration>,
 }
 
-async fn run(provider: &Provider, pid: u32, open: impl AsyncFn(usize) -> TcpStream) -> Outcome {
+async fn run(
+    provider: &Provider,
+    pids: Vec<u32>,
+    open: impl AsyncFn(usize) -> TcpStream,
+) -> Outcome {
+    let processor_time = || pids.iter().map(|pid| processor_time(*pid)).sum::<Duration>();
     prepare(provider);
     let mut watching = Vec::new();
     for n in 0..STREAMS {
         watching.push(watch(open(n).await));
     }
     provider.until_waiting(STREAMS).await;
-    let before = processor_time(pid);
+    let before = processor_time();
     (0..STREAMS).for_each(|_| provider.release());
     let mut ages = Vec::new();
     for stream in watching {
@@ -83,7 +88,21 @@ async fn run(provider: &Provider, pid: u32, open: impl AsyncFn(usize) -> TcpStre
         assert_eq!(of_stream.len(), TOKENS, "every token came");
         ages.extend(of_stream);
     }
-    Outcome { used: processor_time(pid) - before, ages }
+    Outcome { used: processor_time() - before, ages }
+}
+
+/// The turn that a response streams; the asker leaves.
+async fn turn_of(mut stream: TcpStream) -> String {
+    let mut head = Vec::new();
+    loop {
+        stream.read_buf(&mut head).await.unwrap();
+        let text = String::from_utf8_lossy(&head);
+        if let Some((_, rest)) = text.split_once("x-turn-id: ")
+            && let Some((turn, _)) = rest.split_once("\r\n")
+        {
+            return turn.to_owned();
+        }
+    }
 }
 
 /// The floor: a connection to the provider for each client, and bytes passed on.
@@ -127,11 +146,11 @@ async fn main() {
     println!("| path | processor time | parts a second of it | age p50 | p99 | max |");
     println!("|---|---|---|---|---|---|");
     let floor = Floor::start(&["relay", provider]).await;
-    let bare = run(&stage.provider, floor.pid(), async |_| {
+    let bare = run(&stage.provider, vec![floor.pid()], async |_| {
         send(&floor.address, "POST /v1/chat/completions", "", "{}").await
     });
     row("relay", &bare.await);
-    let docent = run(&stage.provider, stage.node.pid(), async |n| {
+    let docent = run(&stage.provider, vec![stage.node.pid()], async |n| {
         let user = &stage.people[n % stage.people.len()];
         let body = json!({"text": format!("Count for {n}.")}).to_string();
         let mut stream = send(&user.base, "POST /v1/chat/stream", &user.token, &body).await;
@@ -139,5 +158,15 @@ async fn main() {
         stream
     });
     row("docent", &docent.await);
+    let redis = Redis::start().await;
+    let (owner, other) = (stage.node_with(&redis).await, stage.node_with(&redis).await);
+    let elsewhere = run(&stage.provider, vec![owner.pid(), other.pid()], async |n| {
+        let user = &stage.people[n % stage.people.len()];
+        let body = json!({"text": format!("Count for {n}.")}).to_string();
+        let asked = send(&owner.base, "POST /v1/chat/stream", &user.token, &body).await;
+        let attach = format!("GET /v1/turns/{}/stream", turn_of(asked).await);
+        send(&other.base, &attach, &user.token, "").await
+    });
+    row("docent, read on another node", &elsewhere.await);
     stage.database.check_books().await;
 }

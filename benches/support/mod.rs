@@ -39,16 +39,25 @@ impl Stage {
         logged_in[0].has_document("a.md", b"# Notice\n\nThe notice period is ninety days.").await;
         let (database, provider) = (world.database.clone(), world.provider.clone());
         world.stop().await;
-        let env = [
-            ("CONNECTIONS_PER_USER", "100000"),
-            ("DATABASE_CONNECTIONS", "20"),
-            // Nobody reads the log of the process.
-            ("LOG", "docent::app=info,error"),
-        ];
-        let node = Node::with(&database, &provider, &env).await;
+        let node = node(&database, &provider, &[]).await;
         let people = logged_in.iter().map(|user| node.user(user)).collect();
         Self { database, provider, node, people }
     }
+
+    /// One more node, which meets others in this Redis.
+    pub async fn node_with(&self, redis: &Redis) -> Node {
+        node(&self.database, &self.provider, &[("REDIS_URL", &redis.url)]).await
+    }
+}
+
+async fn node(database: &Database, provider: &Provider, settings: &[(&str, &str)]) -> Node {
+    let usual = [
+        ("CONNECTIONS_PER_USER", "100000"),
+        ("DATABASE_CONNECTIONS", "20"),
+        // Nobody reads the log of the process.
+        ("LOG", "docent::app=info,error"),
+    ];
+    Node::with(database, provider, &[&usual, settings].concat()).await
 }
 
 /// This program again, as the floor that `main` makes of this argument. It ends with us.

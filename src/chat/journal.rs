@@ -14,6 +14,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 const EVERY: Duration = Duration::from_millis(500);
+/// The end of a turn waits for a write: not for ever, when the database hangs.
+const TRY: Duration = Duration::from_secs(2);
 
 /// Writes one turn's log.
 pub(super) struct Journal {
@@ -47,7 +49,9 @@ impl Journal {
             }
             let (text, next) = self.cursor.log().lines_from(written);
             if !text.is_empty() {
-                match self.write(written, &text).await {
+                let write = tokio::time::timeout(TRY, self.write(written, &text));
+                let late = || DbError::Unavailable("it took too long".into());
+                match write.await.unwrap_or_else(|_| Err(late())) {
                     Ok(()) => written = next,
                     Err(error) => {
                         tracing::warn!(turn.id = %self.cursor.log().turn(), %error,

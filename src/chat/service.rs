@@ -64,6 +64,8 @@ pub(super) struct Core {
     /// When the database was last found away: other nodes, too, need time to come back.
     pub(super) failed_at: Mutex<Option<Instant>>,
     pub(super) events: Feed,
+    /// This node has taken leave of the others: its lease is not renewed any more.
+    left: CancellationToken,
 }
 
 impl Deref for Core {
@@ -119,6 +121,7 @@ impl Chat {
             unsettled: Unsettled::open(&parts.settings.data_dir),
             admission: Admission::new(parts.settings.max_turns),
             failed_at: Mutex::default(),
+            left: parts.tasks.closing().child_token(),
             parts,
         });
         Self { core, registry: Arc::default(), draining: CancellationToken::new() }
@@ -291,13 +294,14 @@ impl Chat {
         self.core.cluster.start(Box::new(commands), Box::new(self.core.events.clone())).await;
         let (core, closing) = (Arc::clone(&self.core), tasks.closing());
         tasks.spawn("turn-mirror", async move { core.mirror.run(closing).await });
-        let (core, closing) = (Arc::clone(&self.core), tasks.closing());
-        tasks.spawn("turn-lease", async move { tend(&core, closing).await });
+        let core = Arc::clone(&self.core);
+        tasks.spawn("turn-lease", async move { tend(&core, core.left.clone()).await });
         Ok(())
     }
 
     /// Takes leave of the other nodes: what this one still runs is closed by them.
     pub async fn leave(&self) {
+        self.core.left.cancel();
         drop(tokio::time::timeout(LEAVE, self.core.mirror.flush()).await);
         let left = async {
             let mut tx = self.core.db.system().await?;

@@ -14,11 +14,16 @@ use tokio_util::sync::CancellationToken;
 
 const EVERY: Duration = Duration::from_millis(500);
 
-/// Tends turns until `closing`.
-pub(super) async fn tend(core: &Arc<Core>, closing: CancellationToken) {
+/// A database that hangs is away.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Tends turns until `left`.
+pub(super) async fn tend(core: &Arc<Core>, left: CancellationToken) {
     let mut tick = tokio::time::interval(EVERY);
-    while closing.run_until_cancelled(tick.tick()).await.is_some() {
-        if let Err(error) = once(core).await {
+    while left.run_until_cancelled(tick.tick()).await.is_some() {
+        let late = || DbError::Unavailable("it took too long".into());
+        let tended = tokio::time::timeout(PATIENCE, once(core)).await;
+        if let Err(error) = tended.unwrap_or_else(|_| Err(late())) {
             tracing::warn!(%error, "Turns could not be tended; trying again");
             *core.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }

@@ -20,6 +20,28 @@ pub struct DbOptions {
     pub acquire: Duration,
 }
 
+/// A server that is gone without a word is noticed within half a minute, not when the kernel gives
+/// up; in seconds.
+const TCP: [(&str, u32); 5] = [
+    ("connect_timeout", 5),
+    ("tcp_user_timeout", 20),
+    ("keepalives_idle", 15),
+    ("keepalives_interval", 5),
+    ("keepalives_retries", 3),
+];
+
+/// The URL with our defaults for what it does not say.
+fn with_defaults(url: &str) -> String {
+    let mut url = url.to_owned();
+    for (name, value) in TCP {
+        if !url.contains(name) {
+            let joint = if url.contains('?') { '&' } else { '?' };
+            url.push_str(&format!("{joint}{name}={value}"));
+        }
+    }
+    url
+}
+
 /// No statement and no transaction of a request may hold others up for longer.
 const DEADLINES: &str = "SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '5s'; \
     SET LOCAL idle_in_transaction_session_timeout = '15s'";
@@ -87,7 +109,8 @@ impl Db {
                     .unwrap_or_else(|stop| Err(ConnectionError::BadConnection(stop.to_string())))
             })
         });
-        let manager = AsyncDieselConnectionManager::new_with_config(options.url, config);
+        let manager =
+            AsyncDieselConnectionManager::new_with_config(with_defaults(&options.url), config);
         let pool = Pool::builder()
             .max_size(options.max_connections)
             .connection_timeout(options.acquire)
