@@ -2,7 +2,7 @@
 //! what another tab does.
 
 use crate::cluster::{Cluster, Listener, Next, Status};
-use crate::types::{ConversationId, NodeId, TenantId, TurnId, UserId};
+use crate::types::{ConversationId, MessageId, NodeId, TenantId, TurnId, UserId};
 use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -33,6 +33,12 @@ pub enum ConversationEvent {
     Renamed {
         conversation_id: ConversationId,
         title: String,
+    },
+    /// The user looks at another branch now.
+    Branched {
+        conversation_id: ConversationId,
+        /// Its last message.
+        message_id: MessageId,
     },
     Deleted {
         conversation_id: ConversationId,

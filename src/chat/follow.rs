@@ -28,11 +28,13 @@ pub(super) struct Copies {
 }
 
 impl Copies {
-    /// The copy of a user's turn, if there is one.
+    /// The copy of a user's turn that still runs, if there is one; an ended one is read as it was
+    /// written.
     pub(super) fn get(&self, ctx: Ctx, turn: TurnId) -> Option<Arc<TurnLog>> {
         let entry = self.logs.get(&turn)?;
         let (tenant, user, log) = entry.value();
-        log.upgrade().filter(|_| (*tenant, *user) == (ctx.tenant, ctx.user))
+        let log = log.upgrade().filter(|log| !log.ended())?;
+        ((*tenant, *user) == (ctx.tenant, ctx.user)).then_some(log)
     }
 
     /// Keeps `log` up to date until it ends or nobody reads it. When somebody else keeps a copy of

@@ -55,6 +55,7 @@ export class Chat extends EventTarget {
     const { thread } = this;
     if (thread?.id === frame.conversation_id && thread?.id) {
       if (frame.event === "turn_started" && !thread.busy) thread.load().catch(() => {});
+      if (frame.event === "branched") thread.turned(frame.message_id);
       if (frame.event === "deleted") this.forget(frame.conversation_id);
     }
     this.dispatchEvent(new CustomEvent("elsewhere", { detail: frame }));

@@ -103,13 +103,23 @@ export class Thread extends EventTarget {
   /** Shows another version of a message, with what follows it. */
   async turnTo(id, step) {
     if (this.#unheard) return;
+    this.turning = true;
     try {
       const list = await this.api.send("PUT", this.#path("/branch"), { message_id: id });
       if (!this.#unheard) this.#show(list);
     } catch (problem) {
       complain(problem);
     }
+    this.turning = false;
     this.shown.find((view) => view.id === id)?.focusStep(step);
+  }
+
+  /** Somebody turned to the branch that ends with this message; perhaps this tab did. */
+  async turned(leaf) {
+    const known = () => this.turning || this.#unheard || this.shown.some((view) => view.id === leaf);
+    if (known()) return;
+    const list = await this.api.get(this.#path("/messages")).catch(() => null);
+    if (list && !known()) this.#show(list);
   }
 
   /** The server has not said yet where a question went. */

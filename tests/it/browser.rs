@@ -171,6 +171,13 @@ async fn browser_shows_what_is_asked_on_another_device() {
     browser.answer("complete", "w59").await;
     phone.rest().await;
     let path = format!("/v1/conversations/{}", first.conversation);
+    let aloud = anna.messages(&first.conversation).await[3]["id"].clone();
+    world.provider.next(Script::text(&["Sixty."], 10, 1));
+    let again = json!({"conversation_id": first.conversation, "regenerate": aloud});
+    anna.stream(again).await.rest().await;
+    browser.answer("complete", "Sixty.").await;
+    assert_eq!(anna.put(&format!("{path}/branch"), json!({"message_id": aloud})).await.0, 200);
+    browser.answer("complete", "w59").await;
     assert_eq!(anna.patch(&path, json!({"title": "Numbers"})).await.0, 200);
     browser.find("//h1[contains(., 'Numbers')]").await;
     assert_eq!(anna.delete(&path).await.0, 204);

@@ -277,6 +277,11 @@ async fn tabs_on_two_nodes_agree() {
     assert_eq!(nodes.anna.patch(&path, json!({"title": "Numbers"})).await.0, 200);
     let (said, frame) = tab.event().await;
     assert_eq!((said.as_str(), &frame["title"]), ("renamed", &json!("Numbers")));
+    let last = nodes.anna.messages(&here.conversation()).await[1]["id"].clone();
+    let branch = nodes.anna.put(&format!("{path}/branch"), json!({"message_id": last})).await;
+    assert_eq!(branch.0, 200);
+    let (said, frame) = tab.event().await;
+    assert_eq!((said.as_str(), &frame["message_id"]), ("branched", &last));
 }
 
 #[tokio::test(flavor = "multi_thread")]

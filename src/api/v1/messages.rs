@@ -4,7 +4,7 @@ use crate::api::body::Body;
 use crate::api::principal::Principal;
 use crate::api::problem::Problem;
 use crate::api::state::State;
-use crate::chat::{CitationData, UsageData};
+use crate::chat::{CitationData, ConversationEvent, UsageData};
 use crate::store::conversations::{self, Conversation};
 use crate::store::ledger;
 use crate::store::messages::{self, Message};
@@ -111,6 +111,8 @@ pub(crate) async fn turn_to(
     let found = Conversation { leaf_id: Some(leaf), ..found };
     let messages = view(&mut tx, ctx.tenant, &found, false).await.map_err(DbError::from)?;
     tx.commit().await?;
+    let event = ConversationEvent::Branched { conversation_id: *id, message_id: leaf };
+    state.chat.events().publish(ctx.tenant, ctx.user, &event);
     Ok(web::Json(messages))
 }
 
