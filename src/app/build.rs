@@ -91,11 +91,11 @@ impl App {
         let node = NodeId::new();
         let queue = Queue::new(db.clone(), node);
         let progress = Progress::default();
-        let (limiter, plans) = (RateLimiter::new(), Plans::new(db.clone()));
         let cluster = match &settings.cluster.redis_url {
             Some(url) => Cluster::join(url, node, &tasks)?,
             None => Cluster::default(),
         };
+        let (limiter, plans) = (RateLimiter::new(cluster.clone()), Plans::new(db.clone()));
         let retention = settings.chat.retention;
         let connections = Connections::new(settings.chat.connections_per_user, cluster.clone());
         let chat = Chat::new(ChatParts {

@@ -155,7 +155,7 @@ impl Chat {
         let estimate = tokens::count(asked.question().map_or("", Question::as_str))
             .saturating_add(TYPICAL_TOKENS);
         let headroom =
-            self.core.limiter.admit(ctx, limits, estimate).map_err(Refused::RateLimited)?;
+            self.core.limiter.admit(ctx, limits, estimate).await.map_err(Refused::RateLimited)?;
         let place = tokio::select! {
             place = self.core.admission.admit(ctx, limits) => place?,
             () = self.draining.cancelled() => return Err(Refused::Draining),

@@ -1,5 +1,5 @@
 //! What several nodes share through Redis: copies of turn logs, commands to a node, events for a
-//! user's sockets, counted connections.
+//! user's sockets, counted connections, rates.
 //!
 //! Nothing here is the truth: turns, bills and log-ins live in PostgreSQL, and every caller goes on
 //! when Redis is away. Without `REDIS_URL` a cluster is one node and all of this does nothing.
@@ -7,6 +7,7 @@
 
 mod error;
 mod node;
+mod rates;
 mod redis;
 mod seats;
 mod stream;
@@ -14,6 +15,7 @@ mod tail;
 
 pub use error::ClusterError;
 pub use node::{Cluster, Status};
+pub use rates::{Cell, Taken};
 pub use seats::Seat;
 pub use stream::{Run, Writer, end_of};
 pub use tail::{Listener, Next};

@@ -1,9 +1,12 @@
-//! GCRA cells in memory, keyed by tenant and by user, one set per plan.
+//! GCRA cells keyed by tenant and by user, one set per plan: in memory, and with Redis the same rates
+//! once more for all nodes together. Memory refuses first and costs nothing; while Redis is away it
+//! is all there is.
 //!
 //! Changing a plan's numbers makes a new set and so starts with full cells; that is the price for
 //! limits that take effect on the next request. Cells that are full again are swept.
 
 use super::limits::{Headroom, Limited, PlanLimits};
+use crate::cluster::{Cell, Cluster, Taken};
 use crate::types::Ctx;
 use dashmap::DashMap;
 use governor::clock::{Clock, DefaultClock};
@@ -62,17 +65,18 @@ struct PlanCells {
     tenant_tokens: PolicyCells,
 }
 
-/// The limiter of this node. Cheap to clone.
-#[derive(Clone, Default)]
+/// The limiter. Cheap to clone.
+#[derive(Clone)]
 pub struct RateLimiter {
+    cluster: Cluster,
     plans: Arc<DashMap<PlanLimits, Arc<PlanCells>>>,
 }
 
 impl RateLimiter {
     /// An empty limiter.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(cluster: Cluster) -> Self {
+        Self { cluster, plans: Arc::default() }
     }
 
     /// Admits one request that is estimated to use `tokens`, or says when to come back. Returns what
@@ -81,7 +85,37 @@ impl RateLimiter {
     /// # Errors
     /// With the first limit that is used up; user before tenant, so that one user's burst does not
     /// eat the tenant's cells.
-    pub fn admit(
+    pub async fn admit(
+        &self,
+        ctx: Ctx,
+        limits: PlanLimits,
+        tokens: u32,
+    ) -> Result<Vec<Headroom>, Limited> {
+        let here = self.admit_here(ctx, limits, tokens)?;
+        let keys = [ctx.user.uuid(), ctx.tenant.uuid(), ctx.user.uuid(), ctx.tenant.uuid()];
+        let costs = [1, 1, tokens.max(1), tokens.max(1)];
+        let cell = |((headroom, key), cost): ((&Headroom, Uuid), u32)| Cell {
+            name: format!("{}:{key}", headroom.policy),
+            limit: headroom.limit,
+            cost: cost.min(headroom.limit),
+        };
+        let cells: Vec<Cell> = here.iter().zip(keys).zip(costs).map(cell).collect();
+        match self.cluster.take(&cells).await {
+            Ok(Taken::Left(left)) => Ok(here
+                .into_iter()
+                .zip(left)
+                .map(|(here, left)| Headroom { remaining: here.remaining.min(left), ..here })
+                .collect()),
+            Ok(Taken::Refused { place, retry_after }) => {
+                let refused = here.get(place).or(here.first());
+                let (policy, limit) = refused.map_or(("requests", 0), |h| (h.policy, h.limit));
+                Err(Limited { policy, limit, retry_after })
+            }
+            Err(_away) => Ok(here),
+        }
+    }
+
+    fn admit_here(
         &self,
         ctx: Ctx,
         limits: PlanLimits,
@@ -149,24 +183,24 @@ mod tests {
 
     #[test]
     fn a_user_and_a_tenant_are_limited_apart() {
-        let limiter = RateLimiter::new();
+        let limiter = RateLimiter::new(Cluster::default());
         let (tenant, limits) = (TenantId::new(), limits(2, 3));
         let (anna, ben) = (user(tenant), user(tenant));
-        assert_eq!(limiter.admit(anna, limits, 1).unwrap()[0].remaining, 1);
-        assert!(limiter.admit(anna, limits, 1).is_ok());
-        let refused = limiter.admit(anna, limits, 1).unwrap_err();
+        assert_eq!(limiter.admit_here(anna, limits, 1).unwrap()[0].remaining, 1);
+        assert!(limiter.admit_here(anna, limits, 1).is_ok());
+        let refused = limiter.admit_here(anna, limits, 1).unwrap_err();
         assert_eq!((refused.policy, refused.limit), ("user-requests", 2));
         assert!(refused.retry_after <= Duration::from_secs(30));
-        assert!(limiter.admit(ben, limits, 1).is_ok());
-        assert_eq!(limiter.admit(ben, limits, 1).unwrap_err().policy, "tenant-requests");
-        assert!(limiter.admit(user(TenantId::new()), limits, 1).is_ok());
+        assert!(limiter.admit_here(ben, limits, 1).is_ok());
+        assert_eq!(limiter.admit_here(ben, limits, 1).unwrap_err().policy, "tenant-requests");
+        assert!(limiter.admit_here(user(TenantId::new()), limits, 1).is_ok());
     }
 
     #[test]
     fn tokens_are_a_limit_of_their_own_and_a_giant_can_pass_once() {
-        let limiter = RateLimiter::new();
+        let limiter = RateLimiter::new(Cluster::default());
         let anna = user(TenantId::new());
-        assert!(limiter.admit(anna, limits(99, 99), 5_000).is_ok());
-        assert_eq!(limiter.admit(anna, limits(99, 99), 1).unwrap_err().policy, "user-tokens");
+        assert!(limiter.admit_here(anna, limits(99, 99), 5_000).is_ok());
+        assert_eq!(limiter.admit_here(anna, limits(99, 99), 1).unwrap_err().policy, "user-tokens");
     }
 }

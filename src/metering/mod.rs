@@ -5,11 +5,13 @@
 //! crash, a retry and the sweeper cannot bill it twice.
 
 mod bill;
+mod period;
 mod reserve;
 mod settle;
 mod usage;
 
 pub use bill::{Bill, Item};
+pub use period::lock_period;
 pub use reserve::{Ask, Grant, QuotaExceeded, ReserveError, reserve};
 pub use settle::{bill_document, settle_turn};
 pub use usage::{Overview, Totals, overview};

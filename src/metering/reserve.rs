@@ -1,7 +1,8 @@
 //! Admission: may this turn be afforded, and how long may its answer be.
 
+use super::period::lock_period;
 use crate::store::Conn;
-use crate::store::quotas::{self, Period, Quota};
+use crate::store::quotas::{self, Quota};
 use crate::store::reservations::{self, Reservation};
 use crate::types::{Ctx, Meter, TurnId};
 use chrono::{DateTime, Utc};
@@ -70,7 +71,7 @@ pub async fn reserve(
     ask: Ask,
 ) -> Result<Grant, ReserveError> {
     let period = quotas::current_period(conn).await?;
-    let rows = lock_or_open(conn, ctx, period).await?;
+    let rows = lock_period(conn, ctx.tenant, ctx.user, period).await?;
     let mut output = ask.output;
     for row in &rows {
         let needed = match row.meter.parse() {
@@ -102,17 +103,4 @@ pub async fn reserve(
     });
     reservations::insert(conn, &rows).await?;
     Ok(Grant { output })
-}
-
-async fn lock_or_open(
-    conn: &mut Conn,
-    ctx: Ctx,
-    period: Period,
-) -> Result<Vec<Quota>, diesel::result::Error> {
-    let rows = Quota::lock(conn, ctx.tenant, ctx.user, period).await?;
-    if rows.len() == 2 * Meter::ALL.len() {
-        return Ok(rows);
-    }
-    quotas::open(conn, ctx.tenant, ctx.user, period).await?;
-    Quota::lock(conn, ctx.tenant, ctx.user, period).await
 }

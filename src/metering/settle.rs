@@ -1,10 +1,11 @@
 //! Settlement: what was used goes into the ledger, the counters follow, what was reserved is free.
 
 use super::bill::Bill;
+use super::period::lock_period;
 use super::reserve::{QuotaExceeded, ReserveError};
 use crate::store::Conn;
 use crate::store::ledger::{self, NewEntry};
-use crate::store::quotas::{self, Quota};
+use crate::store::quotas;
 use crate::store::reservations;
 use crate::types::{Meter, TurnId};
 use diesel::QueryResult;
@@ -45,8 +46,7 @@ pub async fn settle_turn(conn: &mut Conn, turn: TurnId, bill: &Bill) -> QueryRes
 pub async fn bill_document(conn: &mut Conn, bill: &Bill) -> Result<(), ReserveError> {
     let period = quotas::current_period(conn).await?;
     let entries = bill.entries(conn, period.start).await?;
-    quotas::open(conn, bill.tenant, bill.user, period).await?;
-    let rows = Quota::lock(conn, bill.tenant, bill.user, period).await?;
+    let rows = lock_period(conn, bill.tenant, bill.user, period).await?;
     let inserted = append(conn, &entries).await?;
     for row in &rows {
         let wanted: i64 = entries

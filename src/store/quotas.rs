@@ -80,26 +80,27 @@ impl Quota {
     }
 }
 
-/// Makes the rows of a period for a tenant and a user, with the plan's limits, where they are
-/// missing.
+/// Makes the rows of a period for a tenant (`scope_id` is its id) or for one of its users, with the
+/// plan's limits, where they are missing. Rows of a user are made by who holds the tenant's rows
+/// locked: otherwise two who begin a period at once wait for each other.
 pub async fn open(
     conn: &mut Conn,
     tenant: TenantId,
-    user: UserId,
+    scope_id: uuid::Uuid,
     period: Period,
 ) -> QueryResult<()> {
     diesel::sql_query(
         "INSERT INTO quotas (tenant_id, scope, scope_id, meter, period_start, period_end, max_amount)
-         SELECT $1, s.scope, s.scope_id, m.meter, $3, $4, p.max_amount
-         FROM (VALUES ('tenant', $1), ('user', $2)) s (scope, scope_id)
+         SELECT $1, s.scope, $2, m.meter, $3, $4, p.max_amount
+         FROM (SELECT CASE WHEN $2 = $1 THEN 'tenant' ELSE 'user' END) s (scope)
          CROSS JOIN unnest($5::text[]) m (meter)
          LEFT JOIN plan_quotas p ON p.scope = s.scope AND p.meter = m.meter
               AND p.plan = (SELECT plan FROM tenants WHERE tenant_id = $1)
-         ORDER BY s.scope, s.scope_id, m.meter
+         ORDER BY m.meter
          ON CONFLICT DO NOTHING",
     )
     .bind::<Uuid, _>(tenant)
-    .bind::<Uuid, _>(user)
+    .bind::<Uuid, _>(scope_id)
     .bind::<Timestamptz, _>(period.start)
     .bind::<Timestamptz, _>(period.end)
     .bind::<Array<Text>, _>(crate::types::Meter::ALL.map(|meter| meter.as_str()).to_vec())

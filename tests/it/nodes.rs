@@ -302,3 +302,23 @@ async fn connections_are_counted_on_all_nodes() {
     assert_eq!(there.status, 200, "without Redis each node counts its own");
     drop(here);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_holds_for_all_nodes_together() {
+    let mut nodes = Nodes::start().await;
+    nodes.database.run("UPDATE plans SET user_requests_per_minute = 4").await;
+    for user in [&nodes.anna, &nodes.anna_too, &nodes.anna, &nodes.anna_too] {
+        let stream = user.stream(json!({"text": "Well?"})).await;
+        assert_eq!(stream.status, 200);
+        assert!(stream.header("ratelimit").contains("user-requests"));
+    }
+    for user in [&nodes.anna, &nodes.anna_too] {
+        let (status, problem) = user.refused(json!({"text": "And?"})).await;
+        assert_eq!((status, &problem["code"]), (429, &json!("rate_limited")));
+        let wait = problem["retry_after_ms"].as_u64().unwrap();
+        assert!((1..=15_000).contains(&wait), "one more comes every 15 s: {wait}");
+    }
+    nodes.redis.stop().await;
+    let alone = nodes.anna.stream(json!({"text": "Alone?"})).await;
+    assert_eq!(alone.status, 200, "each node counts its own: two of four here");
+}

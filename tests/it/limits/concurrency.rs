@@ -95,3 +95,24 @@ async fn one_idempotency_key_sent_many_times_at_once_is_one_turn_and_one_bill() 
     assert_eq!(ledger(&world.database).await, paid);
     world.database.check_books().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_period_that_many_begin_at_once_begins_once() {
+    let world = Plan::monthly(&[("tenant", "requests", 100)]).world().await;
+    for tenant in ["acme", "bolt", "cord", "dart", "echo"] {
+        let mut people = Vec::new();
+        for name in ["anna", "ben", "carl", "dora"] {
+            people.push(world.user(&format!("{name}@{tenant}.test")).await);
+        }
+        // Two questions of each, and a look at the quota, before any row is there.
+        let asking = (0..8).map(|n| people[n % 4].stream(json!({"text": "Me first!"})));
+        let looking = people.iter().map(|person| person.get("/v1/quota"));
+        let (streams, looks) = tokio::join!(join_all(asking), join_all(looking));
+        for stream in streams {
+            assert_eq!(stream.status, 200, "nobody waits for somebody who waits for them");
+            assert_eq!(stream.answer().await.end(), "finish");
+        }
+        assert!(looks.iter().all(|(status, _)| *status == 200), "{looks:?}");
+    }
+    world.database.check_books().await;
+}

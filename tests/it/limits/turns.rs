@@ -23,7 +23,6 @@ async fn a_person_and_a_tenant_have_so_many_at_once() {
     let elsewhere = world.user("zoe@bolt.test").await.stream(json!({"text": "Free?"})).await;
     assert_eq!(elsewhere.status, 200, "another tenant's bound is its own");
     world.provider.until_waiting(4).await;
-    world.provider.release();
     assert_eq!(anna.stop(&first.turn()).await, 202);
     first.rest().await;
     let again = anna.stream(json!({"text": "Now?"})).await;
