@@ -90,6 +90,7 @@ pub(super) async fn open(parts: &ChatParts, order: &Order) -> Result<Opened, Not
     insert_turn(&mut tx, parts, order, &opened).await?;
     let before = match stored {
         Some(stored) => stored.parent_id,
+        None if order.is_new => None,
         None => leaf(&mut tx, order).await?,
     };
     if let Some(before) = before {

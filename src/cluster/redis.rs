@@ -181,28 +181,3 @@ impl Redis {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::net::TcpListener;
-
-    #[tokio::test]
-    async fn an_address_without_redis_is_away_with_and_without_tls() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        for scheme in ["redis", "rediss"] {
-            let redis = Redis::new(&format!("{scheme}://:secret@{address}/0"), &Tasks::current());
-            let redis = redis.unwrap();
-            let (checked, ()) = tokio::join!(redis.check(Duration::from_secs(5)), async {
-                drop(listener.accept().await.unwrap()); // hangs up
-            });
-            let error = checked.unwrap_err().to_string();
-            assert!(!redis.healthy() && !error.contains("secret"), "{scheme}: {error}");
-        }
-        let Err(wrong) = Redis::new("redis://:secret@:::/x", &Tasks::current()) else {
-            panic!("that is no address")
-        };
-        assert!(!wrong.to_string().contains("secret"), "{wrong}");
-    }
-}

@@ -1,8 +1,11 @@
 //! The Redis that tests start is a real one, of their own, and does what it is told.
 
 use crate::support::Redis;
+use docent::cluster::{Cluster, Status};
+use docent::runtime::Tasks;
+use docent::types::{NodeId, Secret};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 async fn connect(redis: &Redis) -> TcpStream {
     let address = redis.url.trim_start_matches("redis://").trim_end_matches("/0");
@@ -46,4 +49,22 @@ async fn a_redis_can_be_frozen_stopped_and_started_again() {
     redis.stop().await;
     let address = url.trim_start_matches("redis://").trim_end_matches("/0");
     assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_without_redis_is_away_with_and_without_tls() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let join = |url: &str| Cluster::join(&Secret::new(url), NodeId::new(), &Tasks::current());
+    for scheme in ["redis", "rediss"] {
+        let Ok(cluster) = join(&format!("{scheme}://:secret@{address}/0")) else {
+            panic!("that is an address")
+        };
+        let (status, ()) = tokio::join!(cluster.check(), async {
+            drop(listener.accept().await.unwrap()); // hangs up
+        });
+        assert_eq!(status, Status::Away, "{scheme}");
+    }
+    let Err(wrong) = join("redis://:secret@:::/x") else { panic!("that is none") };
+    assert!(!wrong.to_string().contains("secret"), "{wrong}");
 }
