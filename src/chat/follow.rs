@@ -120,9 +120,8 @@ async fn look(db: &Db, tenant: TenantId, log: &TurnLog) -> Result<(), DbError> {
     let mut tx = db.tenant(tenant).await?;
     // The state first: a turn that is closed now has all its segments by the time they are read.
     let turn = Turn::find(&mut tx, tenant, log.turn()).await?;
-    load(&mut tx, tenant, log).await?;
     match turn {
-        Some(turn) if turn.state == "running" || log.ended() => {}
+        Some(turn) if turn.state == "running" => load(&mut tx, tenant, log).await?,
         Some(turn) => end_as_stored(&mut tx, &turn, log).await?,
         None => log.append(&Part::Error { error_text: "The conversation was deleted.".into() }),
     }

@@ -3,7 +3,7 @@
 //! After a crash it is what clients resume from and what the turn is billed by. It never holds the
 //! stream up: when the database is away, parts wait in the log and are written when it is back.
 
-use super::cursor::Cursor;
+use super::log::TurnLog;
 use super::service::ChatParts;
 use crate::store::turns::{self, Turn};
 use crate::store::{Db, DbError, segments};
@@ -22,7 +22,7 @@ pub(super) struct Journal {
     db: Db,
     node: NodeId,
     tenant: TenantId,
-    cursor: Cursor,
+    log: Arc<TurnLog>,
     /// Set by the turn when the model is asked.
     prompt_tokens: Arc<AtomicU32>,
     prompt_tokens_written: bool,
@@ -32,29 +32,27 @@ impl Journal {
     pub(super) fn new(
         parts: &ChatParts,
         tenant: TenantId,
-        cursor: Cursor,
+        log: Arc<TurnLog>,
         prompt_tokens: Arc<AtomicU32>,
     ) -> Self {
         let (db, node) = (parts.db.clone(), parts.node);
-        Self { db, node, tenant, cursor, prompt_tokens, prompt_tokens_written: false }
+        Self { db, node, tenant, log, prompt_tokens, prompt_tokens_written: false }
     }
 
     /// Writes until `finish` is sent or dropped; returns the first offset that is not written.
     pub(super) async fn run(mut self, mut finish: oneshot::Receiver<()>) -> usize {
-        let mut written = self.cursor.offset();
+        let mut written = 0;
         loop {
             tokio::select! {
                 _ = &mut finish => return written,
                 () = tokio::time::sleep(EVERY) => {}
             }
-            let (text, next) = self.cursor.log().lines_from(written);
+            let (text, next) = self.log.lines_from(written);
             if !text.is_empty() {
-                let write = tokio::time::timeout(TRY, self.write(written, &text));
-                let late = || DbError::Unavailable("it took too long".into());
-                match write.await.unwrap_or_else(|_| Err(late())) {
+                match DbError::after(TRY, self.write(written, &text)).await {
                     Ok(()) => written = next,
                     Err(error) => {
-                        tracing::warn!(turn.id = %self.cursor.log().turn(), %error,
+                        tracing::warn!(turn.id = %self.log.turn(), %error,
                             "The turn's log could not be written down; trying again");
                     }
                 }
@@ -63,7 +61,7 @@ impl Journal {
     }
 
     async fn write(&mut self, offset: usize, text: &str) -> Result<(), DbError> {
-        let turn = self.cursor.log().turn();
+        let turn = self.log.turn();
         let mut tx = self.db.tenant(self.tenant).await?;
         if !Turn::hold(&mut tx, self.tenant, turn, self.node).await? {
             return Ok(()); // closed by somebody who took us for dead: their log stays as it is

@@ -70,7 +70,7 @@ impl LiveTurns {
         let open = self.turns.remove_if(&id, |_, turn| turn.ended_at.is_none());
         if let Some((_, turn)) = open {
             let end = End::interrupted("Something went wrong here. Ask again in a moment.");
-            last_parts(&end, None).iter().for_each(|part| turn.log.append(part));
+            turn.log.append_all(&last_parts(&end, None));
             metrics::gauge!("docent_turns_running").decrement(1.0);
         }
     }

@@ -71,6 +71,11 @@ impl TurnLog {
         self.progress.send_replace(Progress { len, ended, failed });
     }
 
+    /// Appends parts in order.
+    pub(super) fn append_all(&self, parts: &[Part]) {
+        parts.iter().for_each(|part| self.append(part));
+    }
+
     /// Appends what is new of parts that another node wrote, given as JSON lines that begin at
     /// offset `first`; false when parts before them are missing. More than one may copy at a time.
     pub(super) fn copy(&self, first: usize, lines: &str) -> bool {

@@ -146,7 +146,7 @@ async fn close(
     if remains.text_open {
         log.append(&Part::TextEnd { id: Part::TEXT.into() });
     }
-    last_parts(&end, usage(&items, cost)).iter().for_each(|part| log.append(part));
+    log.append_all(&last_parts(&end, usage(&items, cost)));
     let (fresh, end_offset) = log.lines_from(written);
     let offset = i32::try_from(written).unwrap_or(i32::MAX);
     match keep_log {

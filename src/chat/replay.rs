@@ -83,5 +83,5 @@ fn end(turn: &Turn, usage: Option<UsageData>, log: &TurnLog) {
         "stopped" => End::Stopped,
         _ => End::interrupted("This answer failed."),
     };
-    last_parts(&end, usage).iter().for_each(|part| log.append(part));
+    log.append_all(&last_parts(&end, usage));
 }

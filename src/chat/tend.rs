@@ -21,9 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) async fn tend(core: &Arc<Core>, left: CancellationToken) {
     let mut tick = tokio::time::interval(EVERY);
     while left.run_until_cancelled(tick.tick()).await.is_some() {
-        let late = || DbError::Unavailable("it took too long".into());
-        let tended = tokio::time::timeout(PATIENCE, once(core)).await;
-        if let Err(error) = tended.unwrap_or_else(|_| Err(late())) {
+        if let Err(error) = DbError::after(PATIENCE, once(core)).await {
             tracing::warn!(%error, "Turns could not be tended; trying again");
             *core.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }

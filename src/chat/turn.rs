@@ -56,7 +56,8 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
     let prompt_tokens = Arc::new(AtomicU32::new(0));
     let (finish, finished) = oneshot::channel();
     let (report, reported) = oneshot::channel();
-    let journal = Journal::new(&core, order.ctx.tenant, log.cursor(0), Arc::clone(&prompt_tokens));
+    let journal =
+        Journal::new(&core, order.ctx.tenant, Arc::clone(&log), Arc::clone(&prompt_tokens));
     core.tasks.spawn("turn-journal", async move {
         let written = journal.run(finished).await;
         let _gone = report.send(written); // only a turn that panicked does not wait
@@ -85,23 +86,15 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
 /// Before the asker hears: a tab of theirs learns of the turn no later than of its first part.
 fn announce(core: &Core, order: &Order) {
     let (conversation_id, turn_id) = (order.conversation, order.turn);
+    let publish = |event| core.events.publish(order.ctx.tenant, order.ctx.user, &event);
     if let (true, Some(question)) = (order.is_new, order.asked.question()) {
-        let title = question.title();
-        core.events.publish(
-            order.ctx.tenant,
-            order.ctx.user,
-            &ConversationEvent::Created { conversation_id, title },
-        );
+        publish(ConversationEvent::Created { conversation_id, title: question.title() });
     }
-    core.events.publish(
-        order.ctx.tenant,
-        order.ctx.user,
-        &ConversationEvent::TurnStarted { conversation_id, turn_id },
-    );
+    publish(ConversationEvent::TurnStarted { conversation_id, turn_id });
 }
 
 fn tell(log: &TurnLog, end: &End) {
-    last_parts(end, None).iter().for_each(|part| log.append(part));
+    log.append_all(&last_parts(end, None));
 }
 
 /// Settles, and ends the log. When the database stays away the turn waits in a file, and its clients
@@ -118,7 +111,7 @@ async fn settle(core: &Arc<Core>, mut settlement: Settlement, log: &TurnLog) {
                     core.live.forget(turn); // before anybody can know that it ended
                     core.cluster.forget(&[turn]);
                 }
-                return settled.last.iter().for_each(|part| log.append(part));
+                return log.append_all(&settled.last);
             }
             Ok(None) => {
                 core.live.forget(turn); // whoever comes later gets what is written
@@ -137,7 +130,7 @@ async fn settle(core: &Arc<Core>, mut settlement: Settlement, log: &TurnLog) {
         if error.is_transient() && tries >= TRIES && began.elapsed() > PATIENCE {
             let last = settlement.tell();
             if core.put_aside(settlement).await {
-                return last.iter().for_each(|part| log.append(part));
+                return log.append_all(&last);
             }
             return tell(log, &End::interrupted("The answer could not be saved. Ask again."));
         }
@@ -147,10 +140,7 @@ async fn settle(core: &Arc<Core>, mut settlement: Settlement, log: &TurnLog) {
 }
 
 pub(super) async fn commit(db: &Db, settlement: &Settlement) -> Result<Option<Settled>, DbError> {
-    match tokio::time::timeout(TRY, settlement.commit(db)).await {
-        Ok(outcome) => outcome,
-        Err(_late) => Err(DbError::Unavailable("a settlement took too long".into())),
-    }
+    DbError::after(TRY, settlement.commit(db)).await
 }
 
 /// The turn is closed: by the sweeper, which took us for dead, or by ourselves in a transaction whose

@@ -11,7 +11,7 @@ mod settle;
 mod usage;
 
 pub use bill::{Bill, Item};
-pub use period::lock_period;
+pub use period::read_period;
 pub use reserve::{Ask, Grant, QuotaExceeded, ReserveError, reserve};
 pub use settle::{bill_document, settle_turn};
 pub use usage::{Overview, Totals, overview};

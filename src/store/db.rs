@@ -67,6 +67,18 @@ pub enum DbError {
 }
 
 impl DbError {
+    /// Work that has a deadline: a database that hangs is away.
+    ///
+    /// # Errors
+    /// Those of the work, and `Unavailable` when it is late.
+    pub async fn after<T>(
+        deadline: Duration,
+        work: impl Future<Output = Result<T, Self>>,
+    ) -> Result<T, Self> {
+        let late = |_| Err(Self::Unavailable("it took too long".into()));
+        tokio::time::timeout(deadline, work).await.unwrap_or_else(late)
+    }
+
     /// True when the same work may succeed if it is tried again.
     #[must_use]
     pub fn is_transient(&self) -> bool {

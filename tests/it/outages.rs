@@ -35,6 +35,37 @@ fn files(folder: &Path) -> usize {
     folder.join("unsettled").read_dir().map_or(0, |entries| entries.count())
 }
 
+/// A node whose way to PostgreSQL can be cut, and an answer that it is in the middle of.
+struct CutOff {
+    database: Database,
+    relay: Relay,
+    provider: Provider,
+    folder: tempfile::TempDir,
+    node: Node,
+    anna: User,
+    stream: Stream,
+}
+
+/// What such nodes have: not much patience, and a folder that outlives them.
+fn settings(folder: &Path) -> [(&str, &str); 3] {
+    let folder = folder.to_str().unwrap();
+    [("DATA_DIR", folder), ("DATABASE_WAIT", "1"), ("DRAIN_TIMEOUT", "1")]
+}
+
+impl CutOff {
+    /// The answer waits for the provider, and PostgreSQL is gone.
+    async fn in_mid_answer() -> Self {
+        let (database, provider, anna) = left_behind().await;
+        let relay = Relay::to(&address(&database.url)).await;
+        let folder = tempfile::tempdir().unwrap();
+        let env = settings(folder.path());
+        let node = Node::with(&behind(&relay, &database), &provider, &env).await;
+        let stream = ask(&provider, &node.user(&anna)).await;
+        relay.lead_to(NOWHERE);
+        Self { database, relay, provider, folder, node, anna, stream }
+    }
+}
+
 fn kinds(events: &[crate::support::Event]) -> Vec<Value> {
     events.iter().map(|event| event.part()["type"].clone()).collect()
 }
@@ -83,15 +114,9 @@ async fn an_answer_outlives_a_restart_of_postgresql() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_turn_waits_in_a_file_and_its_clients_do_not() {
-    let (database, provider, anna) = left_behind().await;
-    let relay = Relay::to(&address(&database.url)).await;
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().to_str().unwrap();
-    let env = [("DATA_DIR", path), ("DATABASE_WAIT", "1")];
-    let node = Node::with(&behind(&relay, &database), &provider, &env).await;
+    let CutOff { database, relay, provider, folder, node, anna, mut stream } =
+        CutOff::in_mid_answer().await;
     let anna = node.user(&anna);
-    let mut stream = ask(&provider, &anna).await;
-    relay.lead_to(NOWHERE);
     provider.release();
     let rest = stream.rest().await;
     assert!(kinds(&rest).contains(&json!("finish")), "{rest:?}");
@@ -113,18 +138,12 @@ async fn a_turn_waits_in_a_file_and_its_clients_do_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_start_settles_what_the_last_process_could_not() {
-    let (database, provider, anna) = left_behind().await;
-    let relay = Relay::to(&address(&database.url)).await;
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().to_str().unwrap();
-    let env = [("DATA_DIR", path), ("DATABASE_WAIT", "1")];
-    let node = Node::with(&behind(&relay, &database), &provider, &env).await;
-    let mut stream = ask(&provider, &node.user(&anna)).await;
-    relay.lead_to(NOWHERE);
+    let CutOff { database, provider, folder, node, anna, mut stream, .. } =
+        CutOff::in_mid_answer().await;
     provider.release();
     assert!(kinds(&stream.rest().await).contains(&json!("finish")));
     node.kill().await;
-    let node = Node::with(&database, &provider, &env).await;
+    let node = Node::with(&database, &provider, &settings(folder.path())).await;
     database.until("SELECT count(*) AS n FROM turns WHERE state = 'complete'").await;
     let anna = node.user(&anna);
     let answer = anna.attach(&stream.turn(), -1).await.answer().await;
@@ -137,20 +156,14 @@ async fn the_next_start_settles_what_the_last_process_could_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_while_postgresql_is_away_loses_no_answer() {
-    let (database, provider, anna) = left_behind().await;
-    let relay = Relay::to(&address(&database.url)).await;
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().to_str().unwrap();
-    let env = [("DATA_DIR", path), ("DATABASE_WAIT", "1"), ("DRAIN_TIMEOUT", "1")];
-    let node = Node::with(&behind(&relay, &database), &provider, &env).await;
-    let mut stream = ask(&provider, &node.user(&anna)).await;
+    let CutOff { database, provider, folder, node, anna, mut stream, .. } =
+        CutOff::in_mid_answer().await;
     let turn = stream.turn();
-    relay.lead_to(NOWHERE);
     let ((code, log), rest) = tokio::join!(node.terminate(), stream.rest());
     assert_eq!(code, Some(0), "{log:#?}");
     assert!(kinds(&rest).contains(&json!("error")), "cut short, and told so: {rest:?}");
     assert_eq!(files(folder.path()), 1);
-    let node = Node::with(&database, &provider, &env).await;
+    let node = Node::with(&database, &provider, &settings(folder.path())).await;
     database.until("SELECT count(*) AS n FROM turns WHERE state = 'failed'").await;
     let answer = node.user(&anna).attach(&turn, -1).await.answer().await;
     assert!(answer.text().ends_with("w19 "), "{}", answer.text());

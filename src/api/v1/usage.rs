@@ -7,7 +7,7 @@ use crate::metering;
 use crate::store::DbError;
 use crate::store::quotas::{self, Quota};
 use crate::store::tenants::Tenant;
-use crate::types::{Meter, UserId};
+use crate::types::UserId;
 use actix_web::{get, web};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
@@ -83,12 +83,8 @@ pub(crate) async fn quota(
 ) -> Result<web::Json<QuotaList>, Problem> {
     let mut tx = state.db.tenant(ctx.tenant).await?;
     let period = quotas::current_period(&mut tx).await.map_err(DbError::from)?;
-    let mut rows =
-        Quota::load(&mut tx, ctx.tenant, ctx.user, period).await.map_err(DbError::from)?;
-    if rows.len() < 2 * Meter::ALL.len() {
-        let opened = metering::lock_period(&mut tx, ctx.tenant, ctx.user, period).await;
-        rows = opened.map_err(DbError::from)?;
-    }
+    let rows = metering::read_period(&mut tx, ctx.tenant, ctx.user, period).await;
+    let rows = rows.map_err(DbError::from)?;
     let tenant = Tenant::find(&mut tx, ctx.tenant).await.map_err(DbError::from)?;
     tx.commit().await?;
     let view = |row: Quota| QuotaView {
