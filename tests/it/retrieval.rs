@@ -180,7 +180,11 @@ async fn a_large_tenant_is_searched_by_its_index_and_a_small_one_exactly() {
     assert!(large.contains(&index), "{large}");
     assert!(!small_plan.contains(&partition(&anna)), "{small_plan}");
     assert_eq!(findings(&zoe).await, small);
-    findings(&anna).await; // each fact is found among the three thousand
+    // The index may miss a fact among random vectors; then its words find it, beside a filler as near.
+    for (question, fact) in FACTS {
+        let found = anna.ask(question).await.citations();
+        assert!(found.iter().any(|passage| passage["snippet"] == fact), "{question}: {found:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

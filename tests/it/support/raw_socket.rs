@@ -1,6 +1,6 @@
 //! A WebSocket client that sends any bytes and reads frames as they are.
 
-use super::User;
+use super::{User, within};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::io::ErrorKind;
@@ -99,7 +99,7 @@ impl RawSocket {
 
     /// The next frame.
     pub async fn next(&mut self) -> RawFrame {
-        match self.read().await {
+        match within("a frame", self.read()).await {
             Ok(frame) => frame,
             Err(error) => {
                 let closed = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset];

@@ -1,5 +1,6 @@
 //! A WebSocket client that speaks `docent.v1`.
 
+use super::within;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -80,7 +81,7 @@ impl Socket {
     /// The next frame of any type.
     pub async fn any(&mut self) -> Value {
         loop {
-            match self.stream.next().await {
+            match within("a frame", self.stream.next()).await {
                 Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
                 Some(Ok(Message::Close(Some(frame)))) => {
                     let reason: Value = serde_json::from_str(&frame.reason).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Server-sent events as a client reads them.
 
+use super::within;
 use futures_util::{Stream as _, StreamExt};
 use serde_json::Value;
 use std::pin::Pin;
@@ -117,7 +118,7 @@ impl Stream {
                     None => continue,
                 }
             }
-            let piece = self.bytes.next().await?.ok()?;
+            let piece = within("an event", self.bytes.next()).await?.ok()?;
             self.buffer.push_str(std::str::from_utf8(&piece).expect("events end at characters"));
         }
     }

@@ -155,8 +155,13 @@ impl User {
 
     /// Joins a turn after an offset (`-1`: from the start).
     pub async fn attach(&self, turn: &str, after: i64) -> Stream {
+        self.try_attach(turn, after).await.unwrap()
+    }
+
+    /// The same, where a node may go away before it answers.
+    pub async fn try_attach(&self, turn: &str, after: i64) -> reqwest::Result<Stream> {
         let path = format!("/v1/turns/{turn}/stream?after={after}");
-        Stream::new(self.request(Method::GET, &path).send().await.unwrap())
+        Ok(Stream::new(self.request(Method::GET, &path).send().await?))
     }
 
     /// The subprotocols to offer with a new ticket.
