@@ -28,6 +28,20 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
+
+    audit_log (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        actor -> Text,
+        action -> Text,
+        detail -> Jsonb,
+        request_id -> Nullable<Text>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
     use super::sql_types::Tsvector;
 
     chunks (tenant_id, id) {
@@ -164,6 +178,44 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
 
+    ledger_batches (id) {
+        id -> Int8,
+        tenant_id -> Uuid,
+        month -> Date,
+        event_ids -> Array<Nullable<Uuid>>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    ledger_heads (tenant_id) {
+        tenant_id -> Uuid,
+        tenant_seq -> Int8,
+        hash -> Bytea,
+        base_seq -> Int8,
+        base_hash -> Bytea,
+        base_stored_bytes -> Int8,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    ledger_seals (tenant_id, tenant_seq, month) {
+        tenant_id -> Uuid,
+        tenant_seq -> Int8,
+        month -> Date,
+        event_id -> Uuid,
+        ledger_seq -> Int8,
+        hash -> Bytea,
+        sealed_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
     login_codes (tenant_id, email) {
         tenant_id -> Uuid,
         email -> Text,
@@ -204,11 +256,13 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
 
-    plan_quotas (plan, scope, meter) {
+    plan_quotas (plan, scope, period, meter) {
         plan -> Text,
         scope -> Text,
+        period -> Text,
         meter -> Text,
         max_amount -> Int8,
+        hard -> Bool,
     }
 }
 
@@ -223,33 +277,95 @@ diesel::table! {
         user_tokens_per_minute -> Int4,
         tenant_concurrent_turns -> Int4,
         user_concurrent_turns -> Int4,
+        counter_slices -> Int2,
+        version -> Int8,
     }
 }
 
 diesel::table! {
     use diesel::sql_types::*;
 
-    prices (model, valid_from) {
+    prices (version) {
+        version -> Text,
         model -> Text,
         valid_from -> Timestamptz,
-        input_nano_usd -> Int8,
-        output_nano_usd -> Int8,
+        input -> Int8,
+        cached_input -> Nullable<Int8>,
+        output -> Int8,
+        reasoning -> Nullable<Int8>,
+        request -> Nullable<Int8>,
     }
 }
 
 diesel::table! {
     use diesel::sql_types::*;
 
-    quotas (tenant_id, period_start, scope, scope_id, meter) {
+    quota_alerts (tenant_id, scope, scope_id, period, period_start, meter, percent) {
         tenant_id -> Uuid,
         scope -> Text,
         scope_id -> Uuid,
-        meter -> Text,
+        period -> Text,
         period_start -> Timestamptz,
+        meter -> Text,
+        percent -> Int2,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    quota_counters (tenant_id, scope, scope_id, period, period_start, slice) {
+        tenant_id -> Uuid,
+        scope -> Text,
+        scope_id -> Uuid,
+        period -> Text,
+        period_start -> Timestamptz,
+        slice -> Int2,
         period_end -> Timestamptz,
+        closed_at -> Nullable<Timestamptz>,
+        limits -> Text,
+        requests_share -> Nullable<Int8>,
+        requests_used -> Int8,
+        requests_reserved -> Int8,
+        tokens_share -> Nullable<Int8>,
+        tokens_used -> Int8,
+        tokens_reserved -> Int8,
+        cost_share -> Nullable<Int8>,
+        cost_used -> Int8,
+        cost_reserved -> Int8,
+        pages_used -> Int8,
+        stored_bytes_used -> Int8,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    quota_overrides (tenant_id, scope, scope_id, period, meter) {
+        tenant_id -> Uuid,
+        scope -> Text,
+        scope_id -> Uuid,
+        period -> Text,
+        meter -> Text,
         max_amount -> Nullable<Int8>,
-        used -> Int8,
-        reserved -> Int8,
+        hard -> Bool,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    quota_topups (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        scope -> Text,
+        scope_id -> Uuid,
+        period -> Text,
+        period_start -> Timestamptz,
+        meter -> Text,
+        amount -> Int8,
+        created_at -> Timestamptz,
     }
 }
 
@@ -272,15 +388,39 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
 
-    reservations (tenant_id, turn_id, meter) {
+    reservations (tenant_id, turn_id) {
         tenant_id -> Uuid,
         turn_id -> Uuid,
-        meter -> Text,
         user_id -> Uuid,
-        period_start -> Timestamptz,
-        amount -> Int8,
+        month_start -> Timestamptz,
+        day_start -> Timestamptz,
+        slice -> Int2,
+        requests -> Int8,
+        tokens -> Int8,
+        cost_nano_usd -> Int8,
+        price_version -> Nullable<Text>,
+        embedding_price_version -> Nullable<Text>,
+        over_quota -> Bool,
         state -> Text,
+        owner -> Uuid,
+        expires_at -> Timestamptz,
         created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    tenant_prices (tenant_id, version) {
+        tenant_id -> Uuid,
+        version -> Text,
+        model -> Text,
+        valid_from -> Timestamptz,
+        input -> Int8,
+        cached_input -> Nullable<Int8>,
+        output -> Int8,
+        reasoning -> Nullable<Int8>,
+        request -> Nullable<Int8>,
     }
 }
 
@@ -294,6 +434,8 @@ diesel::table! {
         plan -> Text,
         allow_signup -> Bool,
         created_at -> Timestamptz,
+        time_zone -> Text,
+        quota_version -> Int8,
     }
 }
 
@@ -337,11 +479,30 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
 
-    usage_ledger (tenant_id, event_id) {
+    usage_daily (tenant_id, day, user_id, assistant_id, model, meter) {
+        tenant_id -> Uuid,
+        day -> Date,
+        user_id -> Uuid,
+        assistant_id -> Uuid,
+        model -> Text,
+        meter -> Text,
+        quantity -> Int8,
+        unpriced -> Int8,
+        cost_nano_usd -> Int8,
+        events -> Int8,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    usage_ledger (tenant_id, event_id, month) {
         tenant_id -> Uuid,
         event_id -> Uuid,
-        seq -> Int8,
-        user_id -> Uuid,
+        month -> Date,
+        kind -> Text,
+        user_id -> Nullable<Uuid>,
+        assistant_id -> Nullable<Uuid>,
         turn_id -> Nullable<Uuid>,
         document_id -> Nullable<Uuid>,
         step -> Int2,
@@ -349,9 +510,10 @@ diesel::table! {
         quantity -> Int8,
         provenance -> Text,
         model -> Nullable<Text>,
-        price_valid_from -> Nullable<Timestamptz>,
+        price_version -> Nullable<Text>,
         cost_nano_usd -> Nullable<Int8>,
         period_start -> Timestamptz,
+        day_start -> Timestamptz,
         occurred_at -> Timestamptz,
     }
 }
@@ -382,18 +544,26 @@ diesel::table! {
 }
 
 diesel::joinable!(assistants -> tenants (tenant_id));
+diesel::joinable!(audit_log -> tenants (tenant_id));
 diesel::joinable!(documents -> tenants (tenant_id));
 diesel::joinable!(embeddings -> embedding_models (model_id));
 diesel::joinable!(jobs -> tenants (tenant_id));
+diesel::joinable!(ledger_heads -> tenants (tenant_id));
 diesel::joinable!(login_codes -> tenants (tenant_id));
 diesel::joinable!(plan_quotas -> plans (plan));
-diesel::joinable!(quotas -> tenants (tenant_id));
+diesel::joinable!(quota_alerts -> tenants (tenant_id));
+diesel::joinable!(quota_counters -> tenants (tenant_id));
+diesel::joinable!(quota_overrides -> tenants (tenant_id));
+diesel::joinable!(quota_topups -> tenants (tenant_id));
+diesel::joinable!(tenant_prices -> tenants (tenant_id));
 diesel::joinable!(tenants -> plans (plan));
+diesel::joinable!(usage_daily -> tenants (tenant_id));
 diesel::joinable!(usage_ledger -> tenants (tenant_id));
 diesel::joinable!(users -> tenants (tenant_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     assistants,
+    audit_log,
     chunks,
     citations,
     conversations,
@@ -403,18 +573,26 @@ diesel::allow_tables_to_appear_in_same_query!(
     embedding_models,
     embeddings,
     jobs,
+    ledger_batches,
+    ledger_heads,
+    ledger_seals,
     login_codes,
     messages,
     nodes,
     plan_quotas,
     plans,
     prices,
-    quotas,
+    quota_alerts,
+    quota_counters,
+    quota_overrides,
+    quota_topups,
     refresh_tokens,
     reservations,
+    tenant_prices,
     tenants,
     turn_segments,
     turns,
+    usage_daily,
     usage_ledger,
     users,
     ws_tickets,

@@ -1,0 +1,2 @@
+-- Back to counters by meter and prices by token. What only the new ledger can say (corrections, cached
+-- and reasoning tokens apart, numbers and hashes) is lost.
