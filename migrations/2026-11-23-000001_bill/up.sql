@@ -213,6 +213,7 @@ CREATE TABLE turn_reservations (
   tenant_id uuid NOT NULL,
   turn_id uuid NOT NULL,
   user_id uuid NOT NULL,
+  assistant_id uuid,
   month_start timestamptz NOT NULL,
   day_start timestamptz NOT NULL,
   slice smallint NOT NULL,
@@ -449,7 +450,7 @@ WITH sums AS (
       ('user', s.user_id, 'month', s.period_start, s.period_start + interval '1 month'),
       ('tenant', s.tenant_id, 'day', s.day_start, s.day_start + interval '1 day'),
       ('user', s.user_id, 'day', s.day_start, s.day_start + interval '1 day'),
-      ('tenant', s.tenant_id, 'total', '-infinity'::timestamptz, 'infinity'::timestamptz))
+      ('tenant', s.tenant_id, 'total', 'epoch'::timestamptz, 'infinity'::timestamptz))
       k (scope, scope_id, period, start, period_end))
 INSERT INTO quota_counters (tenant_id, scope, scope_id, period, period_start, period_end, requests_used, tokens_used,
     cost_used, pages_used, stored_bytes_used, requests_reserved, tokens_reserved)
@@ -542,7 +543,7 @@ BEGIN
       SELECT p_tenant, s.scope, s.scope_id, k.period, k.start, n, k.until
       FROM (VALUES ('tenant', p_tenant, p_slices), ('user', p_user, 1)) s (scope, scope_id, slices),
            (VALUES ('day', p.day_start, p.day_end), ('month', p.month_start, p.month_end),
-                   ('total', '-infinity', 'infinity')) k (period, start, until),
+                   ('total', 'epoch', 'infinity')) k (period, start, until),
            generate_series(0, CASE WHEN k.period = 'total' THEN 0 ELSE s.slices - 1 END) n
       WHERE s.scope_id IS NOT NULL AND (k.period <> 'total' OR s.scope = 'tenant')
       ORDER BY s.scope, k.period, n
@@ -616,7 +617,8 @@ CREATE FUNCTION broken_limit(p_tenant uuid, p_user uuid, p_month timestamptz, p_
       AND ((c.period = 'month' AND c.period_start = p_month) OR (c.period = 'day' AND c.period_start = p_day)
         OR c.period = 'total')
     GROUP BY 1, 2, 3, 4)
-  SELECT s.scope, s.period, l.meter, l.max_amount, m.used::bigint, m.held::bigint, s.period_end, l.hard, m.need
+  SELECT s.scope, s.period, l.meter, l.max_amount, m.used::bigint, m.held::bigint,
+    NULLIF(s.period_end, 'infinity'), l.hard, m.need
   FROM sums s
   CROSS JOIN LATERAL quota_limits(p_tenant, s.scope, s.scope_id, s.period, s.period_start) l
   JOIN LATERAL (VALUES
@@ -632,7 +634,7 @@ $$;
 -- quotes its price. An answer is shortened to what is left; with less than `p_least` left the turn is
 -- refused, and the limit is named. A model without a price is refused where cost has a hard limit
 -- (meter `unpriced`).
-CREATE FUNCTION reserve_turn(p_tenant uuid, p_user uuid, p_turn uuid, p_owner uuid, p_lasts interval, p_model text,
+CREATE FUNCTION reserve_turn(p_tenant uuid, p_user uuid, p_assistant uuid, p_turn uuid, p_owner uuid, p_lasts interval, p_model text,
     p_embedding_model text, p_input bigint, p_output bigint, p_least bigint, p_embedding bigint, p_keep boolean,
     OUT granted bigint, OUT over_quota boolean, OUT cost bigint, OUT price prices, OUT embedding_price prices,
     OUT scope text, OUT period text, OUT meter text, OUT max_amount bigint, OUT used bigint, OUT reserved bigint,
@@ -717,24 +719,24 @@ BEGIN
       AND ((c.scope = 'tenant' AND c.scope_id = p_tenant AND c.slice = picked)
         OR (c.scope = 'user' AND c.scope_id = p_user AND c.slice = 0))
       AND ((c.period = 'month' AND c.period_start = p.month_start) OR (c.period = 'day' AND c.period_start = p.day_start));
-  INSERT INTO reservations (tenant_id, turn_id, user_id, month_start, day_start, slice, tokens, cost_nano_usd,
-      price_version, embedding_price_version, over_quota, owner, expires_at)
-    VALUES (p_tenant, p_turn, p_user, p.month_start, p.day_start, picked, p_input + granted, coalesce(cost, 0),
+  INSERT INTO reservations (tenant_id, turn_id, user_id, assistant_id, month_start, day_start, slice, tokens,
+      cost_nano_usd, price_version, embedding_price_version, over_quota, owner, expires_at)
+    VALUES (p_tenant, p_turn, p_user, p_assistant, p.month_start, p.day_start, picked, p_input + granted, coalesce(cost, 0),
       price.version, embedding_price.version, over_quota, p_owner, now() + p_lasts);
 END $$;
 
 -- Appends rows to the ledger and returns the sums of those that were not there yet. Adding to a period
 -- that is closed is refused by a trigger.
-CREATE FUNCTION append_usage(p_tenant uuid, p_user uuid, p_source uuid, p_month_start timestamptz,
+CREATE FUNCTION append_usage(p_tenant uuid, p_user uuid, p_assistant uuid, p_source uuid, p_month_start timestamptz,
     p_day_start timestamptz, p_rows jsonb, OUT requests bigint, OUT tokens bigint, OUT cost bigint, OUT pages bigint,
     OUT stored bigint, OUT appended bigint) LANGUAGE sql AS $$
   WITH inserted AS (
     INSERT INTO usage_ledger (tenant_id, event_id, month, kind, user_id, assistant_id, turn_id, document_id, step,
         meter, quantity, provenance, model, price_version, cost_nano_usd, period_start, day_start)
-      SELECT p_tenant, r.event_id, month_of(p_source), r.kind, p_user, r.assistant_id, r.turn_id, r.document_id,
+      SELECT p_tenant, r.event_id, month_of(p_source), r.kind, p_user, p_assistant, r.turn_id, r.document_id,
              r.step, r.meter, r.quantity, r.provenance, r.model, r.price_version, r.cost_nano_usd, p_month_start,
              p_day_start
-      FROM jsonb_to_recordset(p_rows) AS r (event_id uuid, kind text, assistant_id uuid, turn_id uuid,
+      FROM jsonb_to_recordset(p_rows) AS r (event_id uuid, kind text, turn_id uuid,
         document_id uuid, step smallint, meter text, quantity bigint, provenance text, model text,
         price_version text, cost_nano_usd bigint)
       ON CONFLICT DO NOTHING
@@ -764,7 +766,7 @@ BEGIN
   IF NOT FOUND THEN
     RETURN false;
   END IF;
-  SELECT * INTO s FROM append_usage(p_tenant, r.user_id, p_turn, r.month_start, r.day_start, p_rows);
+  SELECT * INTO s FROM append_usage(p_tenant, r.user_id, r.assistant_id, p_turn, r.month_start, r.day_start, p_rows);
   PERFORM lock_counters(p_tenant, r.user_id, r.month_start, r.day_start, r.slice);
   UPDATE quota_counters c SET
       requests_used = c.requests_used + s.requests, requests_reserved = c.requests_reserved - r.requests,
@@ -780,7 +782,7 @@ END $$;
 -- Bills in one step what nobody could reserve: a document, whose size is known when it is read, late
 -- usage, a correction. In the periods that are open now. With `p_checked`, a hard limit that would be
 -- broken refuses it and is named; nothing is billed then.
-CREATE FUNCTION bill_now(p_tenant uuid, p_user uuid, p_source uuid, p_rows jsonb, p_checked boolean,
+CREATE FUNCTION bill_now(p_tenant uuid, p_user uuid, p_assistant uuid, p_source uuid, p_rows jsonb, p_checked boolean,
     OUT appended bigint, OUT scope text, OUT period text, OUT meter text, OUT max_amount bigint, OUT used bigint,
     OUT reserved bigint, OUT resets_at timestamptz) LANGUAGE plpgsql AS $$
 DECLARE
@@ -793,7 +795,7 @@ BEGIN
   SELECT * INTO v FROM limits_version(p_tenant);
   PERFORM open_counters(p_tenant, p_user, v.slices, p);
   PERFORM lock_counters(p_tenant, p_user, p.month_start, p.day_start, NULL);
-  SELECT * INTO s FROM append_usage(p_tenant, p_user, p_source, p.month_start, p.day_start, p_rows);
+  SELECT * INTO s FROM append_usage(p_tenant, p_user, p_assistant, p_source, p.month_start, p.day_start, p_rows);
   appended := s.appended;
   IF p_checked THEN
     SELECT * INTO b FROM broken_limit(p_tenant, p_user, p.month_start, p.day_start, s.requests, s.tokens, s.cost,
@@ -821,6 +823,32 @@ BEGIN
     WHERE c.tenant_id = p_tenant AND c.scope = 'tenant' AND c.scope_id = p_tenant AND c.period = 'total' AND s.stored <> 0;
   PERFORM share_out(p_tenant, p_user, p.month_start, p.day_start, v.slices, v.version, 0, 0, 0);
 END $$;
+
+-- Where a user and their tenant stand in the current periods, whether or not anything was used in them.
+CREATE FUNCTION quota_now(p_tenant uuid, p_user uuid) RETURNS TABLE (scope text, period text, meter text,
+    max_amount bigint, hard boolean, used bigint, reserved bigint, period_start timestamptz, period_end timestamptz)
+  LANGUAGE sql STABLE AS $$
+  SELECT k.scope, k.period, m.meter, l.max_amount, coalesce(l.hard, true), coalesce(m.used, 0)::bigint,
+         coalesce(m.reserved, 0)::bigint, k.start, k.until
+  FROM current_periods(p_tenant) p
+  CROSS JOIN LATERAL (VALUES
+    ('user', p_user, 'day', p.day_start, p.day_end), ('user', p_user, 'month', p.month_start, p.month_end),
+    ('tenant', p_tenant, 'day', p.day_start, p.day_end), ('tenant', p_tenant, 'month', p.month_start, p.month_end),
+    ('tenant', p_tenant, 'total', 'epoch', NULL)) k (scope, scope_id, period, start, until)
+  CROSS JOIN LATERAL (
+    SELECT sum(requests_used) AS requests, sum(requests_reserved) AS r_requests, sum(tokens_used) AS tokens,
+      sum(tokens_reserved) AS r_tokens, sum(cost_used) AS cost, sum(cost_reserved) AS r_cost,
+      sum(pages_used) AS pages, sum(stored_bytes_used) AS stored
+    FROM quota_counters c WHERE c.tenant_id = p_tenant AND c.scope = k.scope AND c.scope_id = k.scope_id
+      AND c.period = k.period AND c.period_start = k.start) q
+  CROSS JOIN LATERAL (VALUES
+    (1, 'requests', q.requests, q.r_requests), (2, 'tokens', q.tokens, q.r_tokens),
+    (3, 'cost_nano_usd', q.cost, q.r_cost), (4, 'pages', q.pages, 0), (5, 'stored_bytes', q.stored, 0))
+    m (place, meter, used, reserved)
+  LEFT JOIN LATERAL quota_limits(p_tenant, k.scope, k.scope_id, k.period, k.start) l ON l.meter = m.meter
+  WHERE (m.meter = 'stored_bytes') = (k.period = 'total') AND (k.scope = 'tenant' OR m.meter NOT IN ('pages', 'stored_bytes'))
+  ORDER BY k.scope DESC, k.period DESC, m.place
+$$;
 
 -- Closes months that are over and in which nothing is held any more.
 CREATE FUNCTION close_months(p_grace interval) RETURNS bigint LANGUAGE plpgsql AS $$
@@ -913,8 +941,8 @@ COMMENT ON COLUMN billing.ledger_v1.price_version IS 'The price the turn was quo
 COMMENT ON COLUMN billing.ledger_v1.period_start IS 'The month of the tenant''s calendar in which it counts.';
 
 CREATE VIEW billing.quotas_v1 WITH (security_invoker = true) AS
-  SELECT t.slug AS tenant, q.tenant_id, q.scope, q.scope_id, m.meter, q.period_start, q.period_end,
-         l.max_amount, m.used::bigint AS used, m.reserved::bigint AS reserved, q.period, coalesce(l.hard, true) AS hard
+  SELECT t.slug AS tenant, q.tenant_id, q.scope, q.scope_id, m.meter, q.period_start,
+         NULLIF(q.period_end, 'infinity') AS period_end, l.max_amount, m.used::bigint AS used, m.reserved::bigint AS reserved, q.period, coalesce(l.hard, true) AS hard
   FROM (SELECT tenant_id, scope, scope_id, period, period_start, max(period_end) AS period_end,
           sum(requests_used) AS requests, sum(requests_reserved) AS r_requests, sum(tokens_used) AS tokens,
           sum(tokens_reserved) AS r_tokens, sum(cost_used) AS cost, sum(cost_reserved) AS r_cost,

@@ -392,6 +392,7 @@ diesel::table! {
         tenant_id -> Uuid,
         turn_id -> Uuid,
         user_id -> Uuid,
+        assistant_id -> Nullable<Uuid>,
         month_start -> Timestamptz,
         day_start -> Timestamptz,
         slice -> Int2,
