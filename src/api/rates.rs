@@ -3,6 +3,7 @@
 
 use super::state::State;
 use crate::limiter::{Headroom, PlanLimits};
+use crate::store::DbError;
 use crate::types::{Ctx, TenantId};
 use actix_web::HttpMessage;
 use actix_web::body::MessageBody;
@@ -10,6 +11,10 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web;
+use std::time::Duration;
+
+/// How long an answer waits for the database to say what is only good to know.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Middleware around all routes. To be told costs nothing: only questions are charged.
 pub(crate) async fn tell_rates(
@@ -35,7 +40,9 @@ pub(crate) async fn tell_rates(
 /// waiting would do so again.
 async fn limits_of(state: &State, tenant: TenantId, failed: bool) -> Option<PlanLimits> {
     match state.plans.remembered(tenant) {
-        None if !failed => state.plans.limits_of(tenant).await.ok(),
+        None if !failed => {
+            DbError::after(PATIENCE, state.plans.limits_of(tenant)).await.ok() // or next time
+        }
         remembered => remembered,
     }
 }

@@ -20,10 +20,7 @@ pub(super) struct Cells {
 
 impl Cells {
     pub(super) fn new(policy: Policy) -> Self {
-        Self::kept_in(Times::default(), policy)
-    }
-
-    fn kept_in(times: Times, policy: Policy) -> Self {
+        let times = Times::default();
         let quota = Quota::per_minute(policy.limit);
         let governor = Governor::new(quota, times.clone(), Watch::default());
         Self { policy, governor, times }
@@ -51,9 +48,12 @@ impl Cells {
         self.times.until_full(key, self.now())
     }
 
-    /// Forgets what is full; true when nothing is left.
-    pub(super) fn sweep(&self) -> bool {
+    /// Forgets what is full.
+    pub(super) fn sweep(&self) {
         self.times.sweep(self.now());
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
         self.times.is_empty()
     }
 
@@ -125,7 +125,10 @@ mod tests {
                     tokio::time::advance(Duration::from_millis(ms)).await;
                     bucket.level = (bucket.level + i128::from(ms) * 1_000_000).min(bucket.most);
                 }
-                Event::Sweep => prop_assert_eq!(cells.sweep(), bucket.level == bucket.most),
+                Event::Sweep => {
+                    cells.sweep();
+                    prop_assert_eq!(cells.is_empty(), bucket.level == bucket.most);
+                }
             }
             let until_full = i128::try_from(cells.until_full(key).as_nanos()).unwrap();
             prop_assert_eq!(until_full, bucket.most - bucket.level);

@@ -145,10 +145,9 @@ impl RateLimiter {
     pub(super) async fn correct(&self, ctx: Ctx, limits: PlanLimits, charged: u32, used: u32) {
         self.correct_here(ctx, limits, charged, used);
         if self.cluster.status() != Status::Alone && charged != used {
+            let cells = shared(ctx, limits, difference(limits, charged, used));
             // Away: its cells fill by themselves, whatever was charged.
-            drop(
-                self.cluster.correct(&shared(ctx, limits, difference(limits, charged, used))).await,
-            );
+            drop(self.cluster.correct(&cells).await);
         }
     }
 
@@ -176,11 +175,12 @@ impl RateLimiter {
 
     /// Forgets cells that are full again, and plans without any other: call it every minute or so.
     pub fn sweep(&self) {
-        self.plans.retain(|_, cells| {
-            let empty = cells.iter().filter(|cells| cells.sweep()).count() == cells.len();
-            // Somebody who found the set before may be about to charge it.
-            !empty || Arc::strong_count(cells) > 1
-        });
+        let sets: Vec<_> = self.plans.iter().map(|set| Arc::clone(&set)).collect();
+        sets.iter().flat_map(|set| set.iter()).for_each(Cells::sweep);
+        drop(sets);
+        // Who holds a set may be about to charge it; nobody finds it while it is looked at.
+        let in_use = |set: &Arc<Four<Cells>>| Arc::strong_count(set) > 1;
+        self.plans.retain(|_, set| in_use(set) || !set.iter().all(Cells::is_empty));
     }
 }
 

@@ -32,7 +32,7 @@ impl Clock for Watch {
 /// The times by key. Cheap to clone: governor has one clone and we another.
 ///
 /// When [`MOST`] are kept, all new keys share one cell until the next sweep: memory has a bound, a
-/// flood of keys cannot buy more than one more of them, and who was there before does not notice.
+/// flood of keys is admitted what one of them would be, and who was there before does not notice.
 #[derive(Clone)]
 pub(super) struct Times(Arc<Shared>);
 
@@ -132,7 +132,7 @@ mod tests {
         let before: Vec<Uuid> = (1..=99).map(Uuid::from_u128).collect();
         before.iter().for_each(|key| times.later(*key, now, seconds(1)));
         (1_000..2_000).for_each(|key| times.later(Uuid::from_u128(key), now, seconds(1)));
-        assert_eq!(times.0.times.len(), 101, "one that was not counted in time, and theirs");
+        assert_eq!(times.0.times.len(), 101, "the hundredth, and the one that the others share");
         let stranger = Uuid::from_u128(5_000);
         assert_eq!(times.until_full(stranger, now), seconds(999));
         assert!(before.iter().all(|key| times.until_full(*key, now) == seconds(1)));

@@ -85,6 +85,7 @@ async fn tokens_a_minute_are_limited_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_turn_that_used_less_than_was_estimated_leaves_room_for_the_next() {
     let world = narrow().await;
+    world.provider.always(Script::text(&["Yes."], 20, 2));
     let anna = world.user("anna@acme.test").await;
     for question in ["One?", "Two?", "Three?"] {
         assert_eq!(anna.ask(question).await.end(), "finish");
