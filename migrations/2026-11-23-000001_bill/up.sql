@@ -1017,3 +1017,4 @@ CREATE VIEW billing.differences_v1 WITH (security_invoker = true) AS
   FROM scoped WHERE used <> ledger OR reserved <> open;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA billing TO docent_billing, docent_ledger;
+GRANT SELECT ON billing.ledger_v1, billing.periods_v1 TO docent_app;  -- of their own tenant, as everywhere

@@ -5,11 +5,13 @@
 //! crash, a retry and the sweeper cannot bill it twice.
 
 mod bill;
+mod correct;
 mod reserve;
 mod settle;
 mod usage;
 
 pub use bill::{Bill, Item, Prices};
+pub use correct::{Correction, correct};
 pub use reserve::{Ask, Grant, QuotaExceeded, ReserveError, quote, reserve};
 pub use settle::{adjust, bill_now, release_document, settle_turn};
 pub use usage::{Group, Overview, Slice, Totals, overview};

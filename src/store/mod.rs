@@ -12,6 +12,7 @@ mod tx;
 mod vector;
 
 pub mod assistants;
+pub mod billing;
 pub mod blobs;
 pub mod chunks;
 pub mod citations;
@@ -23,6 +24,7 @@ pub mod ledger;
 pub mod login_codes;
 pub mod messages;
 pub mod nodes;
+pub mod operator;
 pub mod pages;
 pub mod plans;
 pub mod prices;
