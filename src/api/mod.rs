@@ -7,6 +7,7 @@ mod body;
 mod health;
 mod observe;
 mod openapi;
+mod operator;
 mod page;
 mod principal;
 pub mod problem;

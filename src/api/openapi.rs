@@ -2,8 +2,8 @@
 
 use super::problem::Problem;
 use super::v1::{
-    assistants, auth, billing, chat, conversations, files, messages, quota, server, turns, upload,
-    usage,
+    assistants, auth, billing, chat, conversations, files, messages, operator, quota, server,
+    turns, upload, usage,
 };
 use super::{health, stream};
 use actix_web::{HttpResponse, get};
@@ -26,7 +26,8 @@ use utoipa_swagger_ui::SwaggerUi;
         chat::stream, chat::send, turns::stream, turns::stop, stream::websocket::ws_chat,
         conversations::list, conversations::get, conversations::rename, conversations::remove,
         messages::list, messages::turn_to, quota::quota, usage::usage, billing::ledger,
-        billing::periods,
+        billing::periods, operator::correct, operator::set_limit, operator::top_up, operator::read_audit,
+        operator::change_tenant,
     ),
     components(schemas(Problem)),
     modifiers(&Bearer)

@@ -5,8 +5,8 @@ use super::problem::{Code, Problem};
 use super::state::State;
 use super::stream::ws_chat;
 use super::v1::{
-    assistants, auth, billing, chat, conversations, files, messages, quota, server, turns, upload,
-    usage,
+    assistants, auth, billing, chat, conversations, files, messages, operator, quota, server,
+    turns, upload, usage,
 };
 use super::{health, openapi, page};
 use actix_web::http::header;
@@ -80,6 +80,11 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(usage::usage)
             .service(billing::ledger)
             .service(billing::periods)
+            .service(operator::correct)
+            .service(operator::set_limit)
+            .service(operator::top_up)
+            .service(operator::read_audit)
+            .service(operator::change_tenant)
             .default_service(web::to(nothing_here));
     }
 }

@@ -14,6 +14,7 @@ pub const NAMES: &[&str] = &[
     "ALLOWED_ORIGINS",
     "DRAIN_TIMEOUT",
     "METRICS_TOKEN",
+    "OPERATOR_TOKEN",
     "DATABASE_URL",
     "DATABASE_CONNECTIONS",
     "DATABASE_WAIT",
@@ -51,6 +52,8 @@ pub struct ServerSettings {
     pub drain_timeout: Duration,
     /// `METRICS_TOKEN`: when set, `/metrics` wants it as a bearer token.
     pub metrics_token: Option<Secret>,
+    /// `OPERATOR_TOKEN`: opens `/v1/operator`; without it that is closed to everybody.
+    pub operator_token: Option<Secret>,
 }
 
 /// PostgreSQL.
@@ -267,6 +270,7 @@ fn server(l: &mut Layers, dev: bool) -> ServerSettings {
         allowed_origins,
         drain_timeout: Duration::from_secs(l.parse("DRAIN_TIMEOUT", "a number of seconds", 120)),
         metrics_token: l.text("METRICS_TOKEN").map(Secret::new),
+        operator_token: l.text("OPERATOR_TOKEN").map(Secret::new),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Conn;
 use super::schema::usage_ledger;
-use crate::types::{DocumentId, TenantId, TurnId};
+use crate::types::{DocumentId, TenantId, TurnId, UserId};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
@@ -65,4 +65,14 @@ pub async fn stored_bytes(
         .load(conn)
         .await?;
     Ok(rows.into_iter().sum())
+}
+
+/// Whose turn was billed; `None` when none was.
+pub async fn asker(conn: &mut Conn, tenant: TenantId, turn: TurnId) -> QueryResult<Option<UserId>> {
+    usage_ledger::table
+        .filter(usage_ledger::tenant_id.eq(tenant).and(usage_ledger::turn_id.eq(turn)))
+        .select(usage_ledger::user_id.assume_not_null())
+        .first(conn)
+        .await
+        .optional()
 }

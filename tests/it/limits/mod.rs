@@ -1,8 +1,10 @@
 //! What a plan allows: so much a minute, so much a month; and what of it ends up on the bill.
 
 mod bills;
+mod calendar;
 mod concurrency;
 mod headers;
+mod operator;
 mod pages;
 mod quotas;
 mod rates;
@@ -31,7 +33,12 @@ impl Plan {
 
     /// A world whose tenants are on it.
     async fn world(self) -> World {
-        let world = World::with(WorldOptions { plan: "tiny", ..WorldOptions::default() }).await;
+        self.world_with(WorldOptions { plan: "tiny", ..WorldOptions::default() }).await
+    }
+
+    /// The same with other options, which have the plan.
+    async fn world_with(self, options: WorldOptions) -> World {
+        let world = World::with(options).await;
         let Self { tenant_rate, user_rate, monthly } = self;
         world
             .database

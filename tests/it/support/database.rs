@@ -115,7 +115,7 @@ impl Database {
                    WHERE r.state = 'open' AND t.state <> 'running'
                  UNION ALL
                  SELECT 'billed twice: ' || turn_id || ' ' || meter FROM usage_ledger
-                   WHERE turn_id IS NOT NULL GROUP BY turn_id, step, meter HAVING count(*) > 1
+                   WHERE turn_id IS NOT NULL AND kind = 'usage' GROUP BY turn_id, step, meter HAVING count(*) > 1
                  UNION ALL
                  SELECT 'running but billed: ' || l.turn_id FROM usage_ledger l
                    JOIN turns t ON t.tenant_id = l.tenant_id AND t.id = l.turn_id
