@@ -92,7 +92,7 @@ async fn no_role_gets_around_the_walls() {
         )
         .await;
     let none = |role: &str| format!("{role} falsefalsefalsefalse");
-    assert_eq!(roles, ["docent_app", "docent_billing", "docent_system"].map(none));
+    assert_eq!(roles, ["docent_app", "docent_billing", "docent_ledger", "docent_system"].map(none));
     let owned = "SELECT count(*) AS n FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
                  WHERE r.rolname LIKE 'docent\\_%'";
     assert_eq!(database.number(owned).await, 0, "an owner could switch row security off");
