@@ -124,3 +124,52 @@ fn url(l: &mut Layers, name: &str) -> Option<String> {
     }
     Some(url)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(given: &[(&str, &str)]) -> (ExportSettings, String) {
+        let given = given.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        let mut layers = Layers::new(given.collect());
+        let settings = ExportSettings::read(&mut layers);
+        (settings, layers.finish().err().map(|problems| problems.to_string()).unwrap_or_default())
+    }
+
+    #[test]
+    fn nothing_runs_that_is_not_set() {
+        let (settings, problems) = read(&[]);
+        assert_eq!(problems, "");
+        let ExportSettings { openmeter, stripe, lago, webhook } = settings;
+        assert!(openmeter.is_none() && stripe.is_none() && lago.is_none() && webhook.is_none());
+    }
+
+    #[test]
+    fn mistakes_are_named_and_secrets_are_not() {
+        let (_, problems) = read(&[
+            ("EXPORT_OPENMETER_TOKEN", "canary"),
+            ("EXPORT_STRIPE_KEY", "canary"),
+            ("EXPORT_STRIPE_EVENTS", "pages=p,pigs=flying"),
+            ("EXPORT_LAGO_URL", "ftp://canary"),
+            ("EXPORT_WEBHOOK_URL", "https://example.com"),
+            ("EXPORT_WEBHOOK_SECRET", "whsec_Y2FuYXJ5"),
+        ]);
+        for words in [
+            "EXPORT_OPENMETER_TOKEN needs",
+            "EXPORT_STRIPE_EVENTS must",
+            "EXPORT_LAGO_URL must",
+            "24 to 64 bytes",
+        ] {
+            assert!(problems.contains(words), "{words} is missing in:\n{problems}");
+        }
+        assert!(!problems.contains("canary") && !problems.contains("Y2Fu"), "{problems}");
+    }
+
+    #[test]
+    fn a_secret_without_an_address_is_a_mistake() {
+        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let (settings, problems) = read(&[("EXPORT_WEBHOOK_SECRET", secret)]);
+        assert!(settings.webhook.is_none());
+        assert!(problems.contains("need each other"), "{problems}");
+    }
+}

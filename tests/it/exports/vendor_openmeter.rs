@@ -1,4 +1,4 @@
-//! `OpenMeter` as its documentation and source describe it: CloudEvents in batches, a bearer token, 204,
+//! `OpenMeter` as its documentation and source describe it: `CloudEvents` in batches, a bearer token, 204,
 //! and silent deduplication by source and id.
 
 use super::desk::{Book, Desk, Request, Response, Rules};

@@ -70,6 +70,9 @@ impl Rules for Receiver {
             book.again += 1;
             return (200, Value::Null);
         }
+        if events.iter().any(|event| book.known.contains(&id(event))) {
+            book.wrong.push("an event that came before, under another webhook-id".into());
+        }
         for event in &events {
             let text = |name: &str| event[name].as_str().unwrap();
             let quantity = event["quantity"].as_i64().unwrap();
@@ -115,6 +118,21 @@ async fn a_receiver_that_is_gone_is_left_alone_until_somebody_says_otherwise() {
     scene.operator("export retry webhook").await;
     scene.export(&node).await;
     scene.agree().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_again_is_the_same_message() {
+    let scene = scene().await;
+    scene.ledger.grow(10).await;
+    scene.desk.mood([Mood::Cut, Mood::Down(429, "")]);
+    let node = scene.node().await;
+    for _ in 0..2 {
+        assert_eq!(node.round().await.unwrap(), Round::Held);
+        scene.ledger.grow(5).await; // a fresh page would hold these, too
+    }
+    scene.export(&node).await;
+    scene.agree().await;
+    assert_eq!(scene.desk.book(|book| book.again), 1, "known by its id");
 }
 
 #[tokio::test(flavor = "multi_thread")]
