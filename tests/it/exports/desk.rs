@@ -43,7 +43,7 @@ pub struct Book {
     pub poison: BTreeSet<String>,
     /// Ids that it knows again.
     pub known: BTreeSet<String>,
-    /// Requests that broke a rule which no row can break: a wrong key, a batch too large.
+    /// What must not happen: a wrong key, a batch too large, an event that is billed twice.
     pub wrong: Vec<String>,
 }
 
@@ -57,7 +57,7 @@ impl Book {
         let meter = event.strip_prefix("docent_").unwrap_or(event);
         let taken = (customer.to_owned(), meter.to_owned(), quantity);
         if let Some(before) = self.events.insert(id.to_owned(), taken) {
-            panic!("{id} is billed twice: {before:?}");
+            self.wrong.push(format!("{id} is billed twice: {before:?}"));
         }
     }
 

@@ -38,7 +38,8 @@ impl Scene {
 
     /// Exports until there is nothing left to do.
     pub async fn export(&self, node: &Exporter) {
-        while node.round().await.unwrap() != Round::Idle {}
+        let rounds = async { while node.round().await.unwrap() != Round::Idle {} };
+        crate::support::within("the export", rounds).await;
     }
 
     /// The vendor has what the ledger says, and nothing is parked.
