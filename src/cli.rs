@@ -1,5 +1,7 @@
 //! The command line.
 
+mod export;
+
 use crate::accounts::{self, Directory, NewTenant};
 use crate::api;
 use crate::app::{AppError, DevOptions, dev, serve};
@@ -58,6 +60,9 @@ enum Command {
     /// People.
     #[command(subcommand)]
     User(UserCommand),
+    /// The ledger's way to billing systems.
+    #[command(subcommand)]
+    Export(export::ExportCommand),
     /// Print the API's description.
     Openapi,
     /// Read a document from standard input and print its text as JSON.
@@ -191,6 +196,7 @@ async fn run(command: Command) -> Result<(), Failure> {
             say(&format!("Added {} ({}) as {}.", user.email, user.id, user.role));
             Ok(())
         }
+        Command::Export(command) => export::run(command).await,
         Command::Openapi => {
             let json = api::document().to_pretty_json();
             say(&json.map_err(|error| Failure::Other(error.to_string()))?);

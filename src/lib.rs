@@ -3,8 +3,8 @@
 //! The folders are the floors of one house; a module imports only from lower floors or its own
 //! folder (`tests/it/architecture.rs` holds the code to it). From the top: `app`, `dev`, `cli`
 //! compose; `api`, `worker` are the edges; `accounts`, `chat`, `documents` are what the product
-//! does; `auth`, `limiter`, `metering`, `llm`, `embedding`, `retrieval`, `jobs` are capabilities;
-//! `store`, `net`, `mail` reach the outside; `config`, `telemetry`, `runtime`, `types`, `text` are ground.
+//! does; `auth`, `limiter`, `metering`, `export`, `llm`, `embedding`, `retrieval`, `jobs` are
+//! capabilities; `store`, `net`, `mail` reach the outside; `config`, `telemetry`, `runtime`, `types`, `text` are ground.
 
 pub mod accounts;
 pub mod api;
@@ -17,6 +17,7 @@ pub mod config;
 pub mod dev;
 pub mod documents;
 pub mod embedding;
+pub mod export;
 pub mod jobs;
 pub mod limiter;
 pub mod llm;

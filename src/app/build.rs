@@ -13,6 +13,7 @@ use crate::cluster::Cluster;
 use crate::config::Settings;
 use crate::documents::extract::Extractor;
 use crate::documents::{Catalogue, Ingestor, Progress, Uploads};
+use crate::export::{Exporter, Pace, Vendor};
 use crate::jobs::Queue;
 use crate::limiter::{Connections, Plans, RateLimiter};
 use crate::mail::Mailer;
@@ -143,6 +144,10 @@ impl App {
             retention,
         };
         worker::run_janitor(&tasks, janitor);
+        for vendor in Vendor::of(&settings.exports)? {
+            let exporter = Exporter::new(db.clone(), node, vendor, Pace::default());
+            worker::run_exporter(&tasks, exporter);
+        }
         let closing_sockets = CancellationToken::new();
         let drain_timeout = settings.server.drain_timeout;
         let state = State::new(StateParts {

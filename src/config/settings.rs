@@ -1,6 +1,7 @@
 //! The settings themselves, one struct per concern. `.env.example` documents each name; a test
 //! compares the two.
 
+use super::exports::ExportSettings;
 use super::layers::{Layers, Problems};
 use crate::types::Secret;
 use std::path::PathBuf;
@@ -34,6 +35,15 @@ pub const NAMES: &[&str] = &[
     "MAIL_FROM",
     "LOGIN_CODES_PER_QUARTER_HOUR",
     "INGEST_CONCURRENCY",
+    "EXPORT_OPENMETER_URL",
+    "EXPORT_OPENMETER_TOKEN",
+    "EXPORT_STRIPE_KEY",
+    "EXPORT_STRIPE_URL",
+    "EXPORT_STRIPE_EVENTS",
+    "EXPORT_LAGO_KEY",
+    "EXPORT_LAGO_URL",
+    "EXPORT_WEBHOOK_URL",
+    "EXPORT_WEBHOOK_SECRET",
     "LOG",
     "LOG_FORMAT",
 ];
@@ -151,6 +161,7 @@ pub struct Settings {
     pub login: LoginSettings,
     /// `INGEST_CONCURRENCY`: documents ingested at once, default 2.
     pub ingest_concurrency: usize,
+    pub exports: ExportSettings,
     /// `LOG`: a tracing filter, default `info`.
     pub log: String,
     /// `LOG_FORMAT`: pretty or json; default pretty in dev, json in serve.
@@ -189,6 +200,7 @@ impl Settings {
                 ),
             },
             ingest_concurrency: l.parse("INGEST_CONCURRENCY", "a number of documents", 2),
+            exports: ExportSettings::read(l),
             log: l.text("LOG").unwrap_or_else(|| "info".into()),
             log_format: match l.text("LOG_FORMAT").as_deref() {
                 Some("json") => LogFormat::Json,

@@ -45,6 +45,14 @@ pub struct Refusal {
 impl Refusal {
     /// Reads the refusal out of `response`; never fails, an unreadable body is an empty complaint.
     pub async fn read(response: reqwest::Response, secret: Option<&Secret>) -> Self {
+        Self::read_with_body(response, secret).await.0
+    }
+
+    /// The same with the body as JSON, for a caller who knows its shape and that it holds no prompt.
+    pub async fn read_with_body(
+        response: reqwest::Response,
+        secret: Option<&Secret>,
+    ) -> (Self, Value) {
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers());
         let mut body = Vec::new();
@@ -58,9 +66,9 @@ impl Refusal {
             }
         })
         .await;
-        let complaint = serde_json::from_slice::<Value>(&body)
-            .map_or_else(|_| Complaint::default(), |body| Complaint::parse(&body, secret));
-        Self { status, complaint, retry_after }
+        let body = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+        let complaint = Complaint::parse(&body, secret);
+        (Self { status, complaint, retry_after }, body)
     }
 
     /// Whether the same request may succeed in a moment: busy or broken servers, not refusals

@@ -2,7 +2,8 @@
 //! and return `QueryResult` so that any of them joins a transaction.
 //!
 //! [`Db`] hands out transactions, never bare connections: [`Db::tenant`] sees one tenant's rows,
-//! [`Db::system`] what background work needs across tenants. Both have left the login role behind.
+//! [`Db::system`] what background work needs across tenants, [`Db::ledger`] the whole ledger. All have
+//! left the login role behind.
 
 mod db;
 mod migrate;
@@ -19,6 +20,8 @@ pub mod citations;
 pub mod conversations;
 pub mod documents;
 pub mod embeddings;
+pub mod exported;
+pub mod exports;
 pub mod jobs;
 pub mod ledger;
 pub mod login_codes;

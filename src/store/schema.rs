@@ -159,6 +159,49 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
 
+    export_cursors (exporter) {
+        exporter -> Text,
+        ledger_seq -> Int8,
+        doubt_seq -> Nullable<Int8>,
+        doubt_since -> Nullable<Timestamptz>,
+        lease_owner -> Nullable<Uuid>,
+        lease_until -> Timestamptz,
+        failures -> Int4,
+        not_before -> Timestamptz,
+        disabled -> Bool,
+        last_error -> Nullable<Text>,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    export_customers (tenant_id, exporter) {
+        tenant_id -> Uuid,
+        exporter -> Text,
+        external_id -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    export_parked (exporter, ledger_seq) {
+        exporter -> Text,
+        ledger_seq -> Int8,
+        event_id -> Uuid,
+        attempts -> Int4,
+        error -> Text,
+        parked_at -> Timestamptz,
+        retry -> Bool,
+        doubt_since -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
     jobs (tenant_id, id) {
         tenant_id -> Uuid,
         id -> Uuid,
@@ -250,6 +293,20 @@ diesel::table! {
         id -> Uuid,
         lease_until -> Timestamptz,
         started_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    outbox (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        seq -> Nullable<Int8>,
+        #[sql_name = "type"]
+        type_ -> Text,
+        data -> Jsonb,
+        created_at -> Timestamptz,
     }
 }
 
@@ -548,9 +605,11 @@ diesel::joinable!(assistants -> tenants (tenant_id));
 diesel::joinable!(audit_log -> tenants (tenant_id));
 diesel::joinable!(documents -> tenants (tenant_id));
 diesel::joinable!(embeddings -> embedding_models (model_id));
+diesel::joinable!(export_customers -> tenants (tenant_id));
 diesel::joinable!(jobs -> tenants (tenant_id));
 diesel::joinable!(ledger_heads -> tenants (tenant_id));
 diesel::joinable!(login_codes -> tenants (tenant_id));
+diesel::joinable!(outbox -> tenants (tenant_id));
 diesel::joinable!(plan_quotas -> plans (plan));
 diesel::joinable!(quota_alerts -> tenants (tenant_id));
 diesel::joinable!(quota_counters -> tenants (tenant_id));
@@ -573,6 +632,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     documents,
     embedding_models,
     embeddings,
+    export_cursors,
+    export_customers,
+    export_parked,
     jobs,
     ledger_batches,
     ledger_heads,
@@ -580,6 +642,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     login_codes,
     messages,
     nodes,
+    outbox,
     plan_quotas,
     plans,
     prices,

@@ -60,5 +60,8 @@ pub fn describe() {
     describe_counter!("docent_ingestions_total", "Documents by outcome: ready, failed, retried");
     describe_histogram!("docent_ingestion_seconds", "One ingestion, from claim to commit");
     describe_counter!("docent_recovered_turns_total", "Turns closed for nodes that died");
+    describe_counter!("docent_exported_total", "Rows that a vendor has, by exporter");
+    describe_gauge!("docent_export_lag_rows", "Rows that are not exported yet, by exporter");
+    describe_gauge!("docent_export_parked", "Rows that a vendor refused, by exporter");
     describe_counter!("docent_task_panics_total", "Panics of background tasks, by task");
 }

@@ -1,9 +1,9 @@
-//! Housekeeping once a minute: cells, tickets, tokens, keys and logs that nobody needs any more.
+//! Housekeeping once a minute: cells, tickets, tokens, keys, logs and notices that nobody needs any more.
 
 use crate::accounts::Login;
 use crate::limiter::{Plans, RateLimiter};
 use crate::runtime::Tasks;
-use crate::store::{Db, DbError, nodes, refresh_tokens, segments, turns, ws_tickets};
+use crate::store::{Db, DbError, exported, nodes, refresh_tokens, segments, turns, ws_tickets};
 use crate::telemetry::MetricsPage;
 use std::time::Duration;
 
@@ -48,6 +48,7 @@ impl Janitor {
         segments::delete_old(&mut tx, self.retention.as_secs_f64()).await?;
         turns::free_keys(&mut tx).await?;
         nodes::delete_gone(&mut tx).await?;
+        exported::forget_old_notices(&mut tx).await?;
         tx.commit().await
     }
 }

@@ -1,7 +1,9 @@
 //! What background jobs do: loops that claim work and hand it to the features.
 
+mod export;
 mod ingest;
 mod janitor;
 
+pub use export::run_exporter;
 pub use ingest::run_ingestion;
 pub use janitor::{Janitor, run_janitor};

@@ -8,7 +8,7 @@ const FLOORS: &[&[&str]] = &[
     &["main", "lib", "cli", "app", "dev"],
     &["api", "worker"],
     &["accounts", "chat", "documents", "workflow", "webhook"],
-    &["auth", "limiter", "metering", "llm", "embedding", "retrieval", "jobs", "audit"],
+    &["auth", "limiter", "metering", "export", "llm", "embedding", "retrieval", "jobs", "audit"],
     &["store", "cluster", "net", "mail", "blob"],
     &["config", "telemetry", "runtime", "types", "text"],
 ];

@@ -24,6 +24,7 @@ mod cli;
 mod conformance;
 mod conversations;
 mod documents;
+mod exports;
 mod extract;
 mod faults;
 mod feed;

@@ -69,6 +69,7 @@ fn compiled() -> Vec<String> {
         let table = head.split(' ').next().unwrap();
         for line in lines.take_while(|line| *line != "}") {
             if let Some((name, kind)) = line.trim_end_matches(',').split_once(" -> ") {
+                let name = name.trim_end_matches('_'); // what would be a keyword in Rust
                 columns.push(format!("{table}.{name} {kind}"));
             }
         }

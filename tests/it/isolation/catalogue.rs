@@ -7,6 +7,8 @@ use crate::support::Database;
 const SHARED: &[(&str, &str)] = &[
     ("__diesel_schema_migrations", "which migrations ran"),
     ("embedding_models", "names and dimensions of models"),
+    ("export_cursors", "how far the operator's exporters are"),
+    ("export_parked", "which rows the operator's billing systems refused"),
     ("ledger_state", "the last number of the ledger, and until when it is complete"),
     ("nodes", "the server processes and their leases"),
     ("plan_quotas", "the operator's price list"),

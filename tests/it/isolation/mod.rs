@@ -67,6 +67,14 @@ async fn settled_in(world: &World, email: &str, secret: &str) -> (User, Belongin
     assert_eq!(answer.citations().len(), 1);
     let (status, _) = user.post("/v1/ws-tickets", serde_json::json!({})).await;
     assert_eq!(status, 200);
+    // What only an operator and the program itself write.
+    let written = format!(
+        "INSERT INTO export_customers VALUES ('{0}', 'stripe', 'cus_1');
+         INSERT INTO outbox (tenant_id, id, type, data)
+           VALUES ('{0}', gen_random_uuid(), 'quota.warning', '{{}}')",
+        user.tenant_id
+    );
+    world.database.run(&written).await;
     let file = file["id"].as_str().unwrap().to_owned();
     let message = answer.of("start")[0]["messageId"].as_str().unwrap().to_owned();
     let (turn, conversation) = (answer.turn, answer.conversation);
