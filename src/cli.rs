@@ -91,6 +91,9 @@ enum TenantCommand {
         /// Let anybody with an e-mail address in, as a member.
         #[arg(long)]
         allow_signup: bool,
+        /// Its days and months are those of the bill: Europe/Vienna, for instance.
+        #[arg(long, default_value = "UTC")]
+        time_zone: String,
         #[command(flatten)]
         target: Target,
     },
@@ -166,10 +169,17 @@ async fn run(command: Command) -> Result<(), Failure> {
             say(&format!("The database is up to date; {} migrations were run.", ran.len()));
             Ok(())
         }
-        Command::Tenant(TenantCommand::Create { slug, name, plan, allow_signup, target }) => {
+        Command::Tenant(TenantCommand::Create {
+            slug,
+            name,
+            plan,
+            allow_signup,
+            time_zone,
+            target,
+        }) => {
             let db = open(&target).await?;
             let name = name.unwrap_or_else(|| slug.clone());
-            let new = NewTenant { slug, name, plan, allow_signup };
+            let new = NewTenant { slug, name, plan, allow_signup, time_zone };
             let tenant = accounts::create_tenant(&db, new).await?;
             say(&format!("Made tenant {} ({}).", tenant.slug, tenant.id));
             Ok(())

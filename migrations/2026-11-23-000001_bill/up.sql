@@ -266,6 +266,7 @@ CREATE TABLE usage_ledger (
   PRIMARY KEY (tenant_id, event_id, month)
 ) PARTITION BY RANGE (month);
 CREATE INDEX ON usage_ledger (tenant_id, turn_id) WHERE turn_id IS NOT NULL;
+CREATE INDEX ON usage_ledger (tenant_id, document_id) WHERE document_id IS NOT NULL;
 CREATE INDEX ON usage_ledger (tenant_id, period_start);
 -- Months that were not made ahead; the sealer makes them, so this stays empty.
 CREATE TABLE usage_ledger_other PARTITION OF usage_ledger DEFAULT;

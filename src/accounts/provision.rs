@@ -5,7 +5,7 @@ use super::error::AccountError;
 use crate::store::Db;
 use crate::store::assistants::Assistant;
 use crate::store::plans::Plan;
-use crate::store::tenants::Tenant;
+use crate::store::tenants::{self, Tenant};
 use crate::store::users::User;
 use crate::types::{AssistantId, Role, TenantId, UserId};
 
@@ -16,12 +16,14 @@ pub struct NewTenant {
     pub name: String,
     pub plan: String,
     pub allow_signup: bool,
+    /// `Europe/Vienna`, for instance; its days and months are those of the bill.
+    pub time_zone: String,
 }
 
 /// Makes a tenant with a default assistant.
 ///
 /// # Errors
-/// `Invalid` when the slug is taken or no slug, or there is no such plan.
+/// `Invalid` when the slug is taken or no slug, or there is no such plan or time zone.
 pub async fn create_tenant(db: &Db, new: NewTenant) -> Result<Tenant, AccountError> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if new.slug.is_empty()
@@ -36,12 +38,16 @@ pub async fn create_tenant(db: &Db, new: NewTenant) -> Result<Tenant, AccountErr
     if !Plan::exists(&mut tx, &new.plan).await? {
         return Err(AccountError::Invalid(format!("there is no plan '{}'", new.plan)));
     }
+    if !tenants::is_time_zone(&mut tx, &new.time_zone).await? {
+        return Err(AccountError::Invalid(format!("there is no time zone '{}'", new.time_zone)));
+    }
     let tenant = Tenant {
         id: TenantId::new(),
         slug: new.slug,
         name: new.name,
         plan: new.plan,
         allow_signup: new.allow_signup,
+        time_zone: new.time_zone,
     };
     if !tenant.insert(&mut tx).await? {
         let taken = format!("there is a tenant '{}' already", tenant.slug);

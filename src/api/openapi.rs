@@ -2,7 +2,7 @@
 
 use super::problem::Problem;
 use super::v1::{
-    assistants, auth, chat, conversations, files, messages, server, turns, upload, usage,
+    assistants, auth, chat, conversations, files, messages, quota, server, turns, upload, usage,
 };
 use super::{health, stream};
 use actix_web::{HttpResponse, get};
@@ -24,7 +24,7 @@ use utoipa_swagger_ui::SwaggerUi;
         upload::upload, files::list, files::get, files::events, files::content, files::page, files::remove,
         chat::stream, chat::send, turns::stream, turns::stop, stream::websocket::ws_chat,
         conversations::list, conversations::get, conversations::rename, conversations::remove,
-        messages::list, messages::turn_to, usage::quota, usage::usage,
+        messages::list, messages::turn_to, quota::quota, usage::usage,
     ),
     components(schemas(Problem)),
     modifiers(&Bearer)

@@ -36,6 +36,7 @@ pub enum Code {
     IdempotencyConflict,
     RateLimited,
     QuotaExceeded,
+    Unpriced,
     TooManyTurns,
     Overloaded,
     TooManyConnections,
@@ -77,6 +78,7 @@ impl Code {
             ),
             Self::RateLimited => ("rate_limited", S::TOO_MANY_REQUESTS, "Too many requests"),
             Self::QuotaExceeded => ("quota_exceeded", S::TOO_MANY_REQUESTS, "The quota is used up"),
+            Self::Unpriced => ("model_unpriced", S::SERVICE_UNAVAILABLE, "The model has no price"),
             Self::TooManyTurns => {
                 ("too_many_turns", S::TOO_MANY_REQUESTS, "Too many answers are being written")
             }
@@ -149,21 +151,35 @@ impl Problem {
     }
 
     fn quota(exceeded: &QuotaExceeded) -> Self {
-        let QuotaExceeded { scope, meter, limit, used, reserved, resets_at } = exceeded;
+        let QuotaExceeded { scope, period, meter, limit, used, reserved, resets_at } = exceeded;
         let whose = if scope == "tenant" { "your organisation's" } else { "your" };
-        let what = meter.replace('_', " ");
-        let day = resets_at.format("%-d %B %Y");
+        let which = match period.as_str() {
+            "day" => "daily ",
+            "month" => "monthly ",
+            _ => "",
+        };
+        let what = match meter.as_str() {
+            "cost_nano_usd" => format!("{} US dollars", dollars(*limit)),
+            meter => format!("{limit} {}", meter.replace('_', " ")),
+        };
+        let anew = resets_at.map_or(String::new(), |at| {
+            format!("; it starts anew on {}", at.format("%-d %B %Y, %H:%M UTC"))
+        });
         let mut problem = Self::new(
             Code::QuotaExceeded,
-            format!(
-                "This would exceed {whose} monthly quota of {limit} {what}; it starts anew on {day}."
-            ),
+            format!("This would exceed {whose} {which}quota of {what}{anew}."),
         );
-        let quota = json!({"scope": scope, "meter": meter, "limit": limit, "used": used,
-            "reserved": reserved, "resets_at": resets_at});
+        let quota = json!({"scope": scope, "period": period, "meter": meter, "limit": limit,
+            "used": used, "reserved": reserved, "resets_at": resets_at});
         problem.more.insert("quota".into(), quota);
         problem
     }
+}
+
+/// Nano-dollars as dollars, without needless zeros.
+fn dollars(nano: i64) -> String {
+    let text = format!("{}.{:09}", nano / 1_000_000_000, (nano % 1_000_000_000).abs());
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 impl fmt::Display for Problem {
@@ -275,6 +291,10 @@ impl From<Refused> for Problem {
                 Self::new(Code::RateLimited, detail).retry_after(wait)
             }
             Refused::QuotaExceeded(exceeded) => Self::quota(&exceeded),
+            Refused::Unpriced => Self::new(
+                Code::Unpriced,
+                "Costs are limited here, and this assistant's model has no price: tell the operator.",
+            ),
             Refused::TooManyTurns { limit } => Self::new(
                 Code::TooManyTurns,
                 format!("{limit} answers are being written already: wait for one or stop it."),

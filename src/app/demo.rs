@@ -29,6 +29,7 @@ pub(super) async fn seed(db: &Db) -> Result<(), AppError> {
         name: "Demo".into(),
         plan: "pro".into(),
         allow_signup: true,
+        time_zone: "UTC".into(),
     };
     let tenant = accounts::create_tenant(db, tenant).await?;
     let user: User = accounts::add_user(db, &tenant, DEMO_EMAIL, "Demo", Role::Owner).await?;

@@ -2,7 +2,7 @@
 
 use super::log::TurnLog;
 use crate::limiter::{Headroom, Limited};
-use crate::metering::QuotaExceeded;
+use crate::metering::{QuotaExceeded, ReserveError};
 use crate::store::DbError;
 use crate::types::{ConversationId, TurnId};
 use std::sync::Arc;
@@ -37,6 +37,9 @@ pub enum Refused {
     RateLimited(Limited),
     #[error("a quota is used up")]
     QuotaExceeded(QuotaExceeded),
+    /// Cost has a hard limit, and the model no price.
+    #[error("the model has no price")]
+    Unpriced,
     #[error("too many turns run at once")]
     TooManyTurns { limit: u32 },
     #[error("the server is full")]
@@ -52,5 +55,15 @@ pub enum Refused {
 impl From<diesel::result::Error> for Refused {
     fn from(error: diesel::result::Error) -> Self {
         Self::Db(error.into())
+    }
+}
+
+impl From<ReserveError> for Refused {
+    fn from(error: ReserveError) -> Self {
+        match error {
+            ReserveError::Exceeded(exceeded) => Self::QuotaExceeded(exceeded),
+            ReserveError::Unpriced => Self::Unpriced,
+            ReserveError::Query(error) => error.into(),
+        }
     }
 }

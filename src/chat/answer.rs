@@ -75,7 +75,7 @@ pub(super) async fn answer(
         end: End::Complete,
         text: String::new(),
         passages: Vec::new(),
-        usage: TokenUsage { input: None, output: None },
+        usage: TokenUsage::default(),
         embedding_tokens: 0,
         embedding_exact: true,
         started: Instant::now(),
@@ -200,8 +200,12 @@ async fn relay(mut stream: ChatStream, log: &TurnLog, answer: &mut Answer) -> Re
                 }
             }
             ChatEvent::Usage(usage) => {
-                answer.usage.input = usage.input.or(answer.usage.input);
-                answer.usage.output = usage.output.or(answer.usage.output);
+                answer.usage = TokenUsage {
+                    input: usage.input.or(answer.usage.input),
+                    cached: usage.cached.or(answer.usage.cached),
+                    output: usage.output.or(answer.usage.output),
+                    reasoning: usage.reasoning.or(answer.usage.reasoning),
+                };
             }
             ChatEvent::Finished(_) => {}
         }

@@ -5,14 +5,14 @@ use super::accepted::Refused;
 use super::asked::{Asked, What};
 use super::service::ChatParts;
 use super::{history, prompt};
-use crate::llm::ChatMessage;
-use crate::metering::{self, Ask, Grant, ReserveError};
+use crate::llm::{ChatMessage, tokens};
+use crate::metering::{self, Ask, Grant, Prices};
 use crate::store::assistants::Assistant;
 use crate::store::conversations::{self, Conversation, NewConversation};
 use crate::store::messages::{Message, NewMessage};
 use crate::store::turns::NewTurn;
 use crate::store::{Conn, DbError};
-use crate::types::{ConversationId, Ctx, IdempotencyKey, MessageId, TurnId};
+use crate::types::{AssistantId, ConversationId, Ctx, IdempotencyKey, MessageId, TurnId};
 use diesel::result::{DatabaseErrorKind, Error};
 
 /// With fewer tokens left for an answer, a turn is refused.
@@ -37,7 +37,10 @@ pub(super) struct Opened {
     /// What the question says.
     pub(super) text: String,
     pub(super) answer: MessageId,
+    pub(super) assistant: AssistantId,
     pub(super) model: String,
+    /// What the turn was quoted.
+    pub(super) prices: Prices,
     pub(super) instructions: String,
     pub(super) history: Vec<ChatMessage>,
     pub(super) max_output: u32,
@@ -81,7 +84,9 @@ pub(super) async fn open(parts: &ChatParts, order: &Order) -> Result<Opened, Not
         question,
         text,
         answer: MessageId::new(),
+        assistant: assistant.id,
         model: assistant.model.unwrap_or_else(|| parts.default_model.clone()),
+        prices: Prices::default(),
         instructions: assistant.instructions,
         history: Vec::new(),
         max_output: parts.max_output_tokens,
@@ -101,8 +106,9 @@ pub(super) async fn open(parts: &ChatParts, order: &Order) -> Result<Opened, Not
         insert_question(&mut tx, order, &opened, before).await?;
     }
     conversations::asked(&mut tx, ctx.tenant, order.conversation, opened.question).await?;
-    let grant = reserve(&mut tx, order, &opened).await?;
+    let grant = reserve(&mut tx, parts, order, &opened).await?;
     tx.commit().await?;
+    opened.prices = grant.prices;
     opened.max_output = u32::try_from(grant.output).unwrap_or(opened.max_output);
     Ok(opened)
 }
@@ -203,14 +209,20 @@ fn broken_constraint(error: &Error) -> Option<&str> {
     }
 }
 
-async fn reserve(tx: &mut Conn, order: &Order, opened: &Opened) -> Result<Grant, Refused> {
+async fn reserve(
+    tx: &mut Conn,
+    parts: &ChatParts,
+    order: &Order,
+    opened: &Opened,
+) -> Result<Grant, Refused> {
     let ask = Ask {
+        assistant: opened.assistant,
+        model: &opened.model,
+        embedding_model: parts.retriever.embedding_model(),
         input: prompt::most_tokens(&opened.instructions, &opened.history, &opened.text),
         output: i64::from(opened.max_output),
         least_output: LEAST_OUTPUT,
+        embedding: i64::from(tokens::count(&opened.text)),
     };
-    metering::reserve(tx, order.ctx, order.turn, ask).await.map_err(|error| match error {
-        ReserveError::Exceeded(exceeded) => Refused::QuotaExceeded(exceeded),
-        ReserveError::Query(error) => error.into(),
-    })
+    Ok(metering::reserve(tx, order.ctx, order.turn, parts.node, ask).await?)
 }

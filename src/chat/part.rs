@@ -1,9 +1,10 @@
 //! The parts of a turn: the subset of the AI SDK's UI Message Stream v1 that all its versions since
 //! 5.0.0 read. Our own kinds are `data-*`; offsets are never inside a part.
 
+use crate::metering::Item;
 use crate::store::citations::Citation;
 use crate::store::ledger::TurnEntry;
-use crate::types::{DocumentId, MessageId, Provenance, TenantId, TurnId};
+use crate::types::{DocumentId, MessageId, Meter, Provenance, TenantId, TurnId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -118,29 +119,67 @@ impl CitationData {
 /// What a turn was billed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct UsageData {
+    /// Cached ones included.
     pub input_tokens: i64,
+    /// The part of `input_tokens` that the provider had in its cache; left out when there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cached_input_tokens: i64,
+    /// Reasoning included.
     pub output_tokens: i64,
+    /// The part of `output_tokens` that was not shown; left out when there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reasoning_tokens: i64,
     /// `estimated` when the provider did not say all of it.
     pub provenance: Provenance,
     /// Billionths of a US dollar; null when the model has no price.
     pub cost_nano_usd: Option<i64>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_zero(n: &i64) -> bool {
+    *n == 0
+}
+
 impl UsageData {
+    /// Of metered quantities; `None` when no tokens were billed.
+    pub(super) fn of(items: &[Item], cost_nano_usd: Option<i64>) -> Option<Self> {
+        let sum = |meter| {
+            let of = items.iter().filter(|item| item.meter == meter);
+            of.map(|item| item.quantity).reduce(i64::saturating_add)
+        };
+        let (input, output) = (sum(Meter::InputTokens)?, sum(Meter::OutputTokens)?);
+        let cached = sum(Meter::CachedInputTokens).unwrap_or(0);
+        let reasoning = sum(Meter::ReasoningTokens).unwrap_or(0);
+        let chat = |item: &&Item| matches!(item.meter, Meter::InputTokens | Meter::OutputTokens);
+        let exact = items.iter().filter(chat).all(|item| item.provenance == Provenance::Exact);
+        Some(Self {
+            input_tokens: input.saturating_add(cached),
+            cached_input_tokens: cached,
+            output_tokens: output.saturating_add(reasoning),
+            reasoning_tokens: reasoning,
+            provenance: if exact { Provenance::Exact } else { Provenance::Estimated },
+            cost_nano_usd,
+        })
+    }
+
     /// What the ledger says of a turn; `None` when no tokens were billed.
     #[must_use]
     pub fn billed(entries: &[TurnEntry], turn: TurnId) -> Option<Self> {
-        let of = |meter: &str| {
-            entries.iter().find(move |entry| entry.turn_id == Some(turn) && entry.meter == meter)
+        let of_turn = || entries.iter().filter(|entry| entry.turn_id == Some(turn));
+        let item = |entry: &TurnEntry| {
+            let exact = entry.provenance == Provenance::Exact.as_str();
+            Some(Item {
+                meter: entry.meter.parse().ok()?,
+                quantity: entry.quantity,
+                provenance: if exact { Provenance::Exact } else { Provenance::Estimated },
+            })
         };
-        let (input, output) = (of("input_tokens")?, of("output_tokens")?);
-        let exact = input.provenance == "exact" && output.provenance == "exact";
-        Some(Self {
-            input_tokens: input.quantity,
-            output_tokens: output.quantity,
-            provenance: if exact { Provenance::Exact } else { Provenance::Estimated },
-            cost_nano_usd: input.cost_nano_usd.zip(output.cost_nano_usd).map(|(a, b)| a + b),
-        })
+        let items: Vec<Item> = of_turn().filter_map(item).collect();
+        // The price of the chat model: what else has a price does not make a sum of it.
+        let is_output = |entry: &&TurnEntry| entry.meter == Meter::OutputTokens.as_str();
+        let priced = of_turn().filter(is_output).all(|entry| entry.cost_nano_usd.is_some());
+        let cost = || of_turn().filter_map(|entry| entry.cost_nano_usd).sum();
+        Self::of(&items, priced.then(cost))
     }
 }
 

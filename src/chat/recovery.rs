@@ -7,12 +7,13 @@ use super::log::TurnLog;
 use super::part::{CitationData, Part, UsageData};
 use super::replay::load;
 use super::service::Core;
-use super::settle::{last_parts, usage};
+use super::settle::last_parts;
 use crate::cluster::{Cluster, Run, Writer};
 use crate::llm::tokens;
-use crate::metering::{self, Bill, Item};
+use crate::metering::{self, Bill, Item, Prices};
 use crate::store::citations::{self, Citation};
 use crate::store::messages::NewMessage;
+use crate::store::prices::Price;
 use crate::store::turns::{Ending, Turn};
 use crate::store::{Conn, Db, DbError, conversations, nodes, segments};
 use crate::types::{Meter, Provenance, TenantId, TurnId, UserId};
@@ -95,14 +96,23 @@ impl Remains {
         }
         let told = self.usage.as_ref();
         let provenance = told.map_or(Provenance::Estimated, |usage| usage.provenance);
-        let input = told.map_or(i64::from(prompt.unwrap_or(0)), |usage| usage.input_tokens);
-        let counted = || i64::from(tokens::count(&self.text));
-        let output = told.map_or_else(counted, |usage| usage.output_tokens);
-        vec![
-            Item::exact(Meter::Requests, 1),
-            Item { meter: Meter::InputTokens, quantity: input, provenance },
-            Item { meter: Meter::OutputTokens, quantity: output, provenance },
-        ]
+        let item = |meter, quantity| Item { meter, quantity, provenance };
+        let mut items = vec![Item::exact(Meter::Requests, 1)];
+        match told {
+            Some(told) => items.extend([
+                item(Meter::InputTokens, told.input_tokens - told.cached_input_tokens),
+                item(Meter::CachedInputTokens, told.cached_input_tokens),
+                item(Meter::OutputTokens, told.output_tokens - told.reasoning_tokens),
+                item(Meter::ReasoningTokens, told.reasoning_tokens),
+            ]),
+            None => items.extend([
+                item(Meter::InputTokens, i64::from(prompt.unwrap_or(0))),
+                item(Meter::OutputTokens, i64::from(tokens::count(&self.text))),
+            ]),
+        }
+        let parts = [Meter::CachedInputTokens, Meter::ReasoningTokens];
+        items.retain(|item| item.quantity != 0 || !parts.contains(&item.meter));
+        items
     }
 }
 
@@ -130,13 +140,17 @@ async fn close(
     let end = remains.end();
     let keep_log = save(&mut tx, &turn, &remains, &end).await?;
     let items = remains.items(turn.prompt_tokens);
+    let (chat, embedding) = Price::quoted(&mut tx, tenant, id).await?;
     let bill = Bill {
         tenant,
         user: turn.user_id,
+        assistant: None, // the reservation says whose it was
         turn: Some(id),
         document: None,
         model: Some(turn.model.clone()),
         embedding_model: None,
+        prices: Prices { chat, embedding },
+        step: 0,
         items: items.clone(),
     };
     let cost = metering::settle_turn(&mut tx, id, &bill).await?;
@@ -146,7 +160,7 @@ async fn close(
     if remains.text_open {
         log.append(&Part::TextEnd { id: Part::TEXT.into() });
     }
-    log.append_all(&last_parts(&end, usage(&items, cost)));
+    log.append_all(&last_parts(&end, UsageData::of(&items, cost)));
     let (fresh, end_offset) = log.lines_from(written);
     let offset = i32::try_from(written).unwrap_or(i32::MAX);
     match keep_log {

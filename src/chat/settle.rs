@@ -5,12 +5,14 @@ use super::log::{encode, json_lines};
 use super::open::{Opened, Order};
 use super::part::{CitationData, ErrorData, Part, UsageData};
 use crate::llm::tokens;
-use crate::metering::{self, Bill, Item};
+use crate::metering::{self, Bill, Item, Prices};
 use crate::store::citations::{self as citation_rows, Citation};
 use crate::store::messages::NewMessage;
 use crate::store::turns::{Ending, Turn};
 use crate::store::{Conn, Db, DbError, conversations, segments};
-use crate::types::{ConversationId, MessageId, Meter, Provenance, TenantId, TurnId, UserId};
+use crate::types::{
+    AssistantId, ConversationId, MessageId, Meter, Provenance, TenantId, TurnId, UserId,
+};
 use diesel::QueryResult;
 use serde::{Deserialize, Serialize};
 
@@ -41,16 +43,13 @@ fn items(answer: &Answer, prompt: u32) -> Vec<Item> {
     if matches!(answer.end, End::Failed { .. }) && !produced && !reported {
         return Vec::new();
     }
-    let quantity = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    let item = |meter, said: Option<u64>, counted: u32| match said {
-        Some(n) => Item::exact(meter, quantity(n)),
-        None => Item { meter, quantity: i64::from(counted), provenance: Provenance::Estimated },
-    };
     let mut items = vec![Item::exact(Meter::Requests, 1)];
     if prompt > 0 {
-        items.push(item(Meter::InputTokens, answer.usage.input, prompt));
-        let counted = tokens::count(&answer.text);
-        items.push(item(Meter::OutputTokens, answer.usage.output, counted));
+        let usage = &answer.usage;
+        let input = (Meter::InputTokens, Meter::CachedInputTokens);
+        items.extend(split(input, usage.input, usage.cached, || prompt));
+        let output = (Meter::OutputTokens, Meter::ReasoningTokens);
+        items.extend(split(output, usage.output, usage.reasoning, || tokens::count(&answer.text)));
     }
     if answer.embedding_tokens > 0 {
         let provenance =
@@ -61,17 +60,28 @@ fn items(answer: &Answer, prompt: u32) -> Vec<Item> {
     items
 }
 
-/// What the client is told about it.
-pub(super) fn usage(items: &[Item], cost_nano_usd: Option<i64>) -> Option<UsageData> {
-    let of = |meter| items.iter().find(|item| item.meter == meter);
-    let (input, output) = (of(Meter::InputTokens)?, of(Meter::OutputTokens)?);
-    let exact = [input, output].iter().all(|item| item.provenance == Provenance::Exact);
-    Some(UsageData {
-        input_tokens: input.quantity,
-        output_tokens: output.quantity,
-        provenance: if exact { Provenance::Exact } else { Provenance::Estimated },
-        cost_nano_usd,
-    })
+fn quantity(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// A total that the provider reported, without and with its special part; our own count where it
+/// reported none.
+fn split(
+    (plain, special): (Meter, Meter),
+    total: Option<u64>,
+    part: Option<u64>,
+    count: impl Fn() -> u32,
+) -> Vec<Item> {
+    let Some(total) = total else {
+        let quantity = i64::from(count());
+        return vec![Item { meter: plain, quantity, provenance: Provenance::Estimated }];
+    };
+    let part = part.unwrap_or(0).min(total);
+    let mut items = vec![Item::exact(plain, quantity(total - part))];
+    if part > 0 {
+        items.push(Item::exact(special, quantity(part)));
+    }
+    items
 }
 
 /// The last parts of a log: usage, where there is any, what an error means, and the terminal part.
@@ -98,8 +108,10 @@ pub(super) struct Settlement {
     conversation: ConversationId,
     question: MessageId,
     answer: MessageId,
+    assistant: AssistantId,
     model: String,
     embedding_model: String,
+    prices: Prices,
     end: End,
     text: String,
     citations: Vec<CitationData>,
@@ -137,7 +149,9 @@ impl Settlement {
             conversation: order.conversation,
             question: opened.question,
             answer: opened.answer,
+            assistant: opened.assistant,
             model: opened.model.clone(),
+            prices: opened.prices.clone(),
             embedding_model: embedding_model.to_owned(),
             citations: citations(&answer.passages).collect(),
             items: items(&answer, prompt),
@@ -152,7 +166,7 @@ impl Settlement {
 
     /// The end to tell clients when it cannot be settled yet: without what it cost.
     pub(super) fn tell(&mut self) -> Vec<Part> {
-        self.told = last_parts(&self.end, usage(&self.items, None));
+        self.told = last_parts(&self.end, UsageData::of(&self.items, None));
         self.told.clone()
     }
 
@@ -160,6 +174,9 @@ impl Settlement {
     pub(super) async fn commit(&self, db: &Db) -> Result<Option<Settled>, DbError> {
         let mut tx = db.tenant(self.tenant).await?;
         let Some(turn) = Turn::lock_running(&mut tx, self.tenant, self.turn).await? else {
+            // Closed by estimate: what we know better is billed as an adjustment.
+            metering::adjust(&mut tx, self.turn, &self.bill()).await?;
+            tx.commit().await?;
             return Ok(None);
         };
         let message = NewMessage {
@@ -184,7 +201,7 @@ impl Settlement {
         conversations::answered(&mut tx, &turn).await?;
         let cost = metering::settle_turn(&mut tx, turn.id, &self.bill()).await?;
         let last = match self.told.as_slice() {
-            [] => last_parts(&self.end, usage(&self.items, cost)),
+            [] => last_parts(&self.end, UsageData::of(&self.items, cost)),
             told => told.to_vec(),
         };
         match keep_log {
@@ -199,10 +216,13 @@ impl Settlement {
         Bill {
             tenant: self.tenant,
             user: self.user,
+            assistant: Some(self.assistant),
             turn: Some(self.turn),
             document: None,
             model: Some(self.model.clone()),
             embedding_model: Some(self.embedding_model.clone()),
+            prices: self.prices.clone(),
+            step: 0,
             items: self.items.clone(),
         }
     }

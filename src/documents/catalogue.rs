@@ -1,5 +1,6 @@
 //! Reading and deleting documents. All of a tenant's users see all of its documents.
 
+use crate::metering;
 use crate::store::documents::Document;
 use crate::store::{Db, DbError, blobs, jobs, pages, segments};
 use crate::types::{Ctx, DocumentId, TurnId};
@@ -102,6 +103,7 @@ impl Catalogue {
         }
         let quoting = segments::delete_quoting(&mut tx, ctx.tenant, id).await?;
         Document::delete(&mut tx, ctx.tenant, id).await?;
+        metering::release_document(&mut tx, ctx.tenant, document.user_id, id).await?;
         tx.commit().await?;
         Ok(Deletion::Done(quoting))
     }

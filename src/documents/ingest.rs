@@ -9,13 +9,14 @@ use super::extract::{ExtractError, Extracted, Extractor, Format};
 use super::progress::Progress;
 use crate::embedding::{EmbedError, Embedder};
 use crate::jobs::{Queue, backoff_seconds};
-use crate::metering::{self, Bill, Item, ReserveError};
+use crate::metering::{self, Bill, Item, Prices};
 use crate::retrieval::{OWN_INDEX_FROM, give_own_index};
 use crate::store::chunks::NewChunk;
 use crate::store::documents::Document;
 use crate::store::embeddings::NewEmbedding;
 use crate::store::jobs::ClaimedJob;
 use crate::store::pages::NewPage;
+use crate::store::prices::Price;
 use crate::store::{Conn, Db, DbError, HalfVec, blobs, chunks, embeddings, jobs, pages};
 use crate::types::{ChunkId, Meter, Provenance};
 use std::sync::Arc;
@@ -40,7 +41,7 @@ enum IngestError {
     Extract(#[from] ExtractError),
     #[error(transparent)]
     Embed(#[from] EmbedError),
-    #[error("This would exceed the monthly quota of {} {}.", .0.limit, .0.meter)]
+    #[error("This would exceed the quota of {} {}.", .0.limit, .0.meter.replace('_', " "))]
     Quota(metering::QuotaExceeded),
     #[error(transparent)]
     Db(#[from] DbError),
@@ -51,15 +52,6 @@ enum IngestError {
 impl From<diesel::result::Error> for IngestError {
     fn from(error: diesel::result::Error) -> Self {
         Self::Db(error.into())
-    }
-}
-
-impl From<ReserveError> for IngestError {
-    fn from(error: ReserveError) -> Self {
-        match error {
-            ReserveError::Exceeded(exceeded) => Self::Quota(exceeded),
-            ReserveError::Query(error) => error.into(),
-        }
     }
 }
 
@@ -205,19 +197,24 @@ impl Ingestor {
         jobs::finish(&mut tx, job, "done").await?;
         let provenance = if work.exact { Provenance::Exact } else { Provenance::Estimated };
         let quantity = i64::try_from(work.embedding_tokens).unwrap_or(i64::MAX);
+        let embedding = Price::of(&mut tx, tenant, self.embedder.name()).await?;
         let bill = Bill {
             tenant,
             user: document.user_id,
+            assistant: None,
             turn: None,
             document: Some(id),
             model: None,
             embedding_model: Some(self.embedder.name().to_owned()),
+            prices: Prices { chat: None, embedding },
+            step: 0,
             items: vec![
                 Item::exact(Meter::Pages, i64::from(pages)),
+                Item::exact(Meter::StoredBytes, document.bytes),
                 Item { meter: Meter::EmbeddingTokens, quantity, provenance },
             ],
         };
-        metering::bill_document(&mut tx, &bill).await?;
+        metering::bill_now(&mut tx, &bill).await?.map_err(IngestError::Quota)?;
         tx.commit().await?;
         Ok(())
     }

@@ -58,10 +58,14 @@ pub struct ChatRequest {
 /// Tokens as the provider counted them. Absent means unknown, never zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TokenUsage {
-    /// Tokens of the prompt, cached ones included.
+    /// Of the prompt, what was cached included.
     pub input: Option<u64>,
-    /// Tokens of the answer, reasoning included.
+    /// The part of `input` that the provider had in its cache.
+    pub cached: Option<u64>,
+    /// Of the answer, reasoning included.
     pub output: Option<u64>,
+    /// The part of `output` that was thought and not shown.
+    pub reasoning: Option<u64>,
 }
 
 /// Why an answer ended in good order.

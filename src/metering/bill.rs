@@ -1,11 +1,8 @@
 //! What was used, and the ledger entries it becomes.
 
-use crate::store::Conn;
 use crate::store::ledger::NewEntry;
 use crate::store::prices::Price;
-use crate::types::{DocumentId, Meter, Provenance, TenantId, TurnId, UserId};
-use chrono::{DateTime, Utc};
-use diesel::QueryResult;
+use crate::types::{AssistantId, DocumentId, Meter, Provenance, TenantId, TurnId, UserId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -26,48 +23,72 @@ impl Item {
     }
 }
 
+/// What was quoted: the bill is made with it, whatever the price is by then.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prices {
+    /// `None`: the chat model is unpriced.
+    pub chat: Option<Price>,
+    /// `None`: what embeds is unpriced.
+    pub embedding: Option<Price>,
+}
+
+impl Prices {
+    fn of(&self, meter: Meter) -> Option<&Price> {
+        match meter {
+            Meter::EmbeddingTokens => self.embedding.as_ref(),
+            _ => self.chat.as_ref(),
+        }
+    }
+}
+
 /// What one turn or document used, for one user.
 #[derive(Clone, Debug)]
 pub struct Bill {
     pub tenant: TenantId,
     pub user: UserId,
+    pub assistant: Option<AssistantId>,
     pub turn: Option<TurnId>,
     pub document: Option<DocumentId>,
-    /// The chat model; prices belong to it.
+    /// The chat model.
     pub model: Option<String>,
     /// What embedded.
     pub embedding_model: Option<String>,
+    pub prices: Prices,
+    /// 0 for what was used; later steps for what became known of it later.
+    pub step: i16,
     /// At most one item per meter.
     pub items: Vec<Item>,
 }
 
 impl Bill {
     /// Priced entries for the ledger.
-    pub(super) async fn entries(
-        &self,
-        conn: &mut Conn,
-        period_start: DateTime<Utc>,
-    ) -> QueryResult<Vec<NewEntry>> {
-        let price = match &self.model {
-            Some(model) => Price::in_force(conn, model).await?,
-            None => None,
-        };
-        Ok(self.items.iter().map(|item| self.entry(*item, price.as_ref(), period_start)).collect())
+    pub(super) fn entries(&self) -> Vec<NewEntry> {
+        self.items.iter().map(|item| self.entry(*item)).collect()
     }
 
-    fn entry(&self, item: Item, price: Option<&Price>, period_start: DateTime<Utc>) -> NewEntry {
-        let per_unit = price.and_then(|price| match item.meter {
-            Meter::InputTokens => Some(price.input_nano_usd),
-            Meter::OutputTokens => Some(price.output_nano_usd),
-            Meter::Requests | Meter::EmbeddingTokens | Meter::Pages => None,
-        });
+    /// The sum; `None` when the chat model has no price.
+    pub(super) fn cost(&self) -> Option<i64> {
+        self.prices.chat.as_ref()?;
+        let costs = self.items.iter().filter_map(|item| self.cost_of(*item));
+        Some(costs.fold(0, i64::saturating_add))
+    }
+
+    fn cost_of(&self, item: Item) -> Option<i64> {
+        self.prices.of(item.meter)?.cost(item.meter, item.quantity)
+    }
+
+    fn entry(&self, item: Item) -> NewEntry {
+        let cost_nano_usd = self.cost_of(item);
+        let price = cost_nano_usd.and_then(|_| self.prices.of(item.meter));
         NewEntry {
-            tenant_id: self.tenant,
             event_id: self.event_id(item.meter),
-            user_id: self.user,
+            kind: match (self.step, item.meter) {
+                (0, _) | (_, Meter::StoredBytes) => "usage".into(),
+                _ => "adjustment".into(),
+            },
             turn_id: self.turn,
             document_id: self.document,
-            step: 0,
+            step: self.step,
             meter: item.meter.as_str().into(),
             quantity: item.quantity,
             provenance: item.provenance.as_str().into(),
@@ -75,10 +96,15 @@ impl Bill {
                 Meter::EmbeddingTokens => self.embedding_model.clone(),
                 _ => self.model.clone(),
             },
-            price_valid_from: per_unit.and(price).map(|price| price.valid_from),
-            cost_nano_usd: per_unit.map(|unit| unit.saturating_mul(item.quantity)),
-            period_start,
+            price_version: price.map(|price| price.version.clone()),
+            cost_nano_usd,
         }
+    }
+
+    /// What the entries are of; its id says in which month's part of the ledger they lie.
+    pub(super) fn source(&self) -> Uuid {
+        let document = self.document.map(DocumentId::uuid);
+        self.turn.map(TurnId::uuid).or(document).unwrap_or_default()
     }
 
     /// The same consumption always has the same id: the second insert of it is a conflict.
@@ -88,7 +114,7 @@ impl Bill {
         for id in [self.turn.map(TurnId::uuid), self.document.map(DocumentId::uuid)] {
             hash.update(id.unwrap_or_default());
         }
-        hash.update(0_i16.to_be_bytes());
+        hash.update(self.step.to_be_bytes());
         hash.update(meter.as_str());
         let digest: [u8; 32] = hash.finalize().into();
         let (head, _) = digest.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));

@@ -1,17 +1,15 @@
-//! The bill. The ledger is the truth, `quotas` a projection of it.
+//! The bill. The ledger is the truth, the counters of the quotas a projection of it.
 //!
 //! Admission reserves the most a turn can use; settlement appends what it did use and moves the
-//! counters in the same transaction. A turn is settled by whoever closes its open reservations, so a
+//! counters in the same transaction. A turn is settled by whoever closes its reservation, so a
 //! crash, a retry and the sweeper cannot bill it twice.
 
 mod bill;
-mod period;
 mod reserve;
 mod settle;
 mod usage;
 
-pub use bill::{Bill, Item};
-pub use period::read_period;
-pub use reserve::{Ask, Grant, QuotaExceeded, ReserveError, reserve};
-pub use settle::{bill_document, settle_turn};
-pub use usage::{Overview, Totals, overview};
+pub use bill::{Bill, Item, Prices};
+pub use reserve::{Ask, Grant, QuotaExceeded, ReserveError, quote, reserve};
+pub use settle::{adjust, bill_now, release_document, settle_turn};
+pub use usage::{Group, Overview, Slice, Totals, overview};

@@ -1,40 +1,53 @@
 //! Admission: may this turn be afforded, and how long may its answer be.
 
-use super::period::lock_period;
+use super::bill::Prices;
 use crate::store::Conn;
-use crate::store::quotas::{self, Quota};
-use crate::store::reservations::{self, Reservation};
-use crate::types::{Ctx, Meter, TurnId};
+use crate::store::reservations::{self, Granted, Limit, Request};
+use crate::types::{AssistantId, Ctx, NodeId, TurnId};
 use chrono::{DateTime, Utc};
+use std::time::Duration;
 use thiserror::Error;
 
 /// What a turn wants.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask {
+pub struct Ask<'a> {
+    pub assistant: AssistantId,
+    pub model: &'a str,
+    pub embedding_model: &'a str,
     /// The most input tokens its prompt can have.
     pub input: i64,
     /// The longest answer it would like.
     pub output: i64,
     /// The shortest answer worth having: with less left the turn is refused.
     pub least_output: i64,
+    /// Tokens that are embedded for it.
+    pub embedding: i64,
 }
 
 /// What a turn may use.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// The longest answer: what was asked, or what is left.
     pub output: i64,
+    /// Admitted over a soft limit.
+    pub over_quota: bool,
+    /// The most it can cost; `None`: the model is unpriced.
+    pub cost_nano_usd: Option<i64>,
+    pub prices: Prices,
 }
 
 /// A refusal: the limit that was reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotaExceeded {
     pub scope: String,
+    /// day, month, or total of a level.
+    pub period: String,
     pub meter: String,
     pub limit: i64,
     pub used: i64,
     pub reserved: i64,
-    pub resets_at: DateTime<Utc>,
+    /// `None` of a level: it falls when something is deleted.
+    pub resets_at: Option<DateTime<Utc>>,
 }
 
 /// Why nothing was reserved.
@@ -42,24 +55,51 @@ pub struct QuotaExceeded {
 pub enum ReserveError {
     #[error("a quota is used up")]
     Exceeded(QuotaExceeded),
+    /// Cost has a hard limit, and nobody knows what this would cost.
+    #[error("the model has no price")]
+    Unpriced,
     #[error("a database query failed")]
     Query(#[from] diesel::result::Error),
 }
 
-impl QuotaExceeded {
-    pub(super) fn of(row: &Quota) -> Self {
+impl From<Limit> for ReserveError {
+    fn from(limit: Limit) -> Self {
+        if limit.meter == "unpriced" {
+            return Self::Unpriced;
+        }
+        Self::Exceeded(limit.into())
+    }
+}
+
+impl From<Limit> for QuotaExceeded {
+    fn from(limit: Limit) -> Self {
         Self {
-            scope: row.scope.clone(),
-            meter: row.meter.clone(),
-            limit: row.max_amount.unwrap_or(i64::MAX),
-            used: row.used,
-            reserved: row.reserved,
-            resets_at: row.period_end,
+            scope: limit.scope,
+            period: limit.period,
+            meter: limit.meter,
+            limit: limit.max_amount,
+            used: limit.used,
+            reserved: limit.reserved,
+            resets_at: limit.resets_at,
         }
     }
 }
 
-/// Reserves for a turn, of the tenant's quota and of the user's, all or nothing. The rows stay locked
+impl From<Granted> for Grant {
+    fn from(granted: Granted) -> Self {
+        Self {
+            output: granted.output,
+            over_quota: granted.over_quota,
+            cost_nano_usd: granted.cost,
+            prices: Prices { chat: granted.price, embedding: granted.embedding_price },
+        }
+    }
+}
+
+/// How long a turn may hold what it reserved: longer than any turn lasts.
+const LASTS: Duration = Duration::from_secs(15 * 60);
+
+/// Reserves for a turn, of the tenant's quotas and of the user's, all or nothing. The rows stay locked
 /// until the transaction ends: do it last.
 ///
 /// # Errors
@@ -68,39 +108,36 @@ pub async fn reserve(
     conn: &mut Conn,
     ctx: Ctx,
     turn: TurnId,
-    ask: Ask,
+    owner: NodeId,
+    ask: Ask<'_>,
 ) -> Result<Grant, ReserveError> {
-    let period = quotas::current_period(conn).await?;
-    let rows = lock_period(conn, ctx.tenant, ctx.user, period).await?;
-    let mut output = ask.output;
-    for row in &rows {
-        let needed = match row.meter.parse() {
-            Ok(Meter::Requests) => 1,
-            Ok(Meter::InputTokens) => ask.input,
-            Ok(Meter::OutputTokens) => ask.least_output.min(ask.output),
-            _ => continue,
-        };
-        if let Some(left) = row.left() {
-            if left < needed {
-                return Err(ReserveError::Exceeded(QuotaExceeded::of(row)));
-            }
-            if row.meter == Meter::OutputTokens.as_str() {
-                output = output.min(left);
-            }
-        }
+    let granted = reservations::reserve(conn, &request(ctx, turn, owner, ask), true).await?;
+    Ok(granted?.into())
+}
+
+/// What [`reserve`] would say now, at the price of now. Roll the transaction back.
+///
+/// # Errors
+/// As [`reserve`].
+pub async fn quote(conn: &mut Conn, ctx: Ctx, ask: Ask<'_>) -> Result<Grant, ReserveError> {
+    let nobody = request(ctx, TurnId::new(), NodeId::new(), ask);
+    let granted = reservations::reserve(conn, &nobody, false).await?;
+    Ok(granted?.into())
+}
+
+fn request(ctx: Ctx, turn: TurnId, owner: NodeId, ask: Ask<'_>) -> Request<'_> {
+    Request {
+        tenant: ctx.tenant,
+        user: ctx.user,
+        assistant: ask.assistant,
+        turn,
+        owner,
+        lasts: LASTS.as_secs_f64(),
+        model: ask.model,
+        embedding_model: ask.embedding_model,
+        input: ask.input,
+        output: ask.output,
+        least_output: ask.least_output,
+        embedding: ask.embedding,
     }
-    let amounts =
-        [(Meter::Requests, 1), (Meter::InputTokens, ask.input), (Meter::OutputTokens, output)];
-    let changes = amounts.map(|(meter, amount)| (meter.as_str(), 0, amount));
-    quotas::shift(conn, ctx.tenant, ctx.user, period.start, &changes).await?;
-    let rows = amounts.map(|(meter, amount)| Reservation {
-        tenant_id: ctx.tenant,
-        turn_id: turn,
-        meter: meter.as_str().into(),
-        user_id: ctx.user,
-        period_start: period.start,
-        amount,
-    });
-    reservations::insert(conn, &rows).await?;
-    Ok(Grant { output })
 }

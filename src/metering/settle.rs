@@ -1,90 +1,117 @@
 //! Settlement: what was used goes into the ledger, the counters follow, what was reserved is free.
 
-use super::bill::Bill;
-use super::period::lock_period;
-use super::reserve::{QuotaExceeded, ReserveError};
+use super::bill::{Bill, Item, Prices};
+use super::reserve::QuotaExceeded;
 use crate::store::Conn;
 use crate::store::ledger::{self, NewEntry};
-use crate::store::quotas;
 use crate::store::reservations;
-use crate::types::{Meter, TurnId};
+use crate::types::{DocumentId, Meter, Provenance, TenantId, TurnId, UserId};
 use diesel::QueryResult;
-use std::collections::HashSet;
-use uuid::Uuid;
 
 /// Settles a turn and returns its cost in nano-dollars, if its model has a price. Settling it again
-/// does nothing: the reservations are closed. Locks quota rows: do it last in the transaction.
+/// does nothing: the reservation is closed. Locks counters: do it last in the transaction.
 ///
 /// # Errors
 /// When a query fails; nothing is settled then.
 pub async fn settle_turn(conn: &mut Conn, turn: TurnId, bill: &Bill) -> QueryResult<Option<i64>> {
-    let open = reservations::settle(conn, bill.tenant, turn).await?;
-    let Some(period_start) = open.first().map(|reservation| reservation.period_start) else {
+    let entries = bill.entries();
+    if !reservations::settle(conn, bill.tenant, turn, &entries).await? {
         return Ok(None);
-    };
-    let entries = bill.entries(conn, period_start).await?;
-    let inserted = append(conn, &entries).await?;
-    let changes: Vec<(&str, i64, i64)> = Meter::ALL
-        .into_iter()
-        .map(|meter| {
-            let used = billed(&entries, &inserted, meter);
-            let reserved: i64 =
-                open.iter().filter(|r| r.meter == meter.as_str()).map(|r| r.amount).sum();
-            (meter.as_str(), used, -reserved)
-        })
-        .filter(|(_, used, reserved)| (*used, *reserved) != (0, 0))
-        .collect();
-    quotas::shift(conn, bill.tenant, bill.user, period_start, &changes).await?;
-    Ok(entries.iter().filter_map(|entry| entry.cost_nano_usd).reduce(i64::saturating_add))
+    }
+    count(&entries);
+    Ok(bill.cost())
 }
 
-/// Bills what an ingestion used, against the tenant's limits, in one step: its size is only known
-/// when the work is done. A second bill for the same document does nothing.
+/// Bills what could not be reserved, a document, against the limits, in one step: its size is only
+/// known when the work is done. A second bill for the same thing does nothing.
 ///
 /// # Errors
-/// `Exceeded` when a limit would be broken; nothing is billed then.
-pub async fn bill_document(conn: &mut Conn, bill: &Bill) -> Result<(), ReserveError> {
-    let period = quotas::current_period(conn).await?;
-    let entries = bill.entries(conn, period.start).await?;
-    let rows = lock_period(conn, bill.tenant, bill.user, period).await?;
-    let inserted = append(conn, &entries).await?;
-    for row in &rows {
-        let wanted: i64 = entries
-            .iter()
-            .filter(|entry| entry.meter == row.meter && inserted.contains(&entry.event_id))
-            .map(|entry| entry.quantity)
-            .sum();
-        if wanted > 0 && row.left().is_some_and(|left| left < wanted) {
-            return Err(ReserveError::Exceeded(QuotaExceeded::of(row)));
-        }
+/// When a query fails, and inside of that the hard limit that would be broken; roll back then.
+pub async fn bill_now(conn: &mut Conn, bill: &Bill) -> QueryResult<Result<(), QuotaExceeded>> {
+    append(conn, bill, true).await
+}
+
+/// What a turn really used, known only after it had been closed by estimate: the differences are
+/// appended to the period that is open now. Does nothing where there are none, or a second time.
+///
+/// # Errors
+/// When a query fails; nothing is billed then.
+pub async fn adjust(conn: &mut Conn, turn: TurnId, bill: &Bill) -> QueryResult<()> {
+    let billed = ledger::of_turns(conn, bill.tenant, &[turn]).await?;
+    let estimated = billed.iter().any(|entry| entry.provenance == Provenance::Estimated.as_str());
+    if billed.iter().any(|entry| entry.step > 0) || !(estimated || billed.is_empty()) {
+        return Ok(());
     }
-    let changes: Vec<(&str, i64, i64)> = Meter::ALL
-        .into_iter()
-        .map(|meter| (meter.as_str(), billed(&entries, &inserted, meter), 0))
-        .filter(|(_, used, _)| *used != 0)
-        .collect();
-    quotas::shift(conn, bill.tenant, bill.user, period.start, &changes).await?;
+    let difference = |meter: Meter| {
+        let was = billed.iter().filter(|entry| entry.meter == meter.as_str());
+        let was: i64 = was.map(|entry| entry.quantity).sum();
+        let is = bill.items.iter().find(|item| item.meter == meter);
+        let quantity = is.map_or(0, |item| item.quantity) - was;
+        let provenance = is.map_or(Provenance::Exact, |item| item.provenance);
+        (quantity != 0).then_some(Item { meter, quantity, provenance })
+    };
+    let items: Vec<Item> = Meter::ALL.into_iter().filter_map(difference).collect();
+    if items.is_empty() {
+        return Ok(());
+    }
+    let unchecked = append(conn, &Bill { step: 1, items, ..bill.clone() }, false).await?;
+    debug_assert!(unchecked.is_ok(), "what was used is billed, whatever the limits");
     Ok(())
 }
 
-async fn append(conn: &mut Conn, entries: &[NewEntry]) -> QueryResult<HashSet<Uuid>> {
-    if entries.is_empty() {
-        return Ok(HashSet::new());
+/// A document is deleted: what it stored is not stored any more. Do it last in the transaction.
+///
+/// # Errors
+/// When a query fails.
+pub async fn release_document(
+    conn: &mut Conn,
+    tenant: TenantId,
+    user: UserId,
+    document: DocumentId,
+) -> QueryResult<()> {
+    let stored = ledger::stored_bytes(conn, tenant, document).await?;
+    if stored == 0 {
+        return Ok(());
     }
+    let bill = Bill {
+        tenant,
+        user,
+        assistant: None,
+        turn: None,
+        document: Some(document),
+        model: None,
+        embedding_model: None,
+        prices: Prices::default(),
+        step: 1,
+        items: vec![Item::exact(Meter::StoredBytes, -stored)],
+    };
+    let unchecked = append(conn, &bill, false).await?;
+    debug_assert!(unchecked.is_ok(), "what is gone is gone, whatever the limits");
+    Ok(())
+}
+
+async fn append(
+    conn: &mut Conn,
+    bill: &Bill,
+    checked: bool,
+) -> QueryResult<Result<(), QuotaExceeded>> {
+    let (entries, whose) = (bill.entries(), (bill.tenant, Some(bill.user), bill.assistant));
+    Ok(match reservations::bill(conn, whose, bill.source(), &entries, checked).await? {
+        Ok(appended) => {
+            if appended > 0 {
+                count(&entries);
+            }
+            Ok(())
+        }
+        Err(limit) => Err(limit.into()),
+    })
+}
+
+fn count(entries: &[NewEntry]) {
     for entry in entries {
         let amount = u64::try_from(entry.quantity).unwrap_or(0);
         metrics::counter!("docent_tokens_total", "meter" => entry.meter.clone(),
             "provenance" => entry.provenance.clone())
         .increment(amount);
     }
-    Ok(ledger::append(conn, entries).await?.into_iter().collect())
-}
-
-/// What of a meter was really inserted: only that moves a counter.
-fn billed(entries: &[NewEntry], inserted: &HashSet<Uuid>, meter: Meter) -> i64 {
-    entries
-        .iter()
-        .filter(|entry| entry.meter == meter.as_str() && inserted.contains(&entry.event_id))
-        .map(|entry| entry.quantity)
-        .sum()
 }

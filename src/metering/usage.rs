@@ -1,30 +1,61 @@
-//! Usage as people read it: sums of the ledger.
+//! Usage as people read it: sums by day, from the summary that the sealer keeps and the few rows that it
+//! has not taken yet.
 
 use crate::store::Conn;
-use crate::store::ledger;
-use crate::store::quotas::{self, Period};
+use crate::store::usage::{self, Row};
 use crate::types::{TenantId, UserId};
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use diesel::QueryResult;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Quantities by meter.
 pub type Totals = BTreeMap<String, i64>;
 
+/// By what a period's usage is told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    Assistant,
+    Model,
+    User,
+}
+
+/// Usage of one day, or of one assistant, model or user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slice {
+    pub totals: Totals,
+    /// Of what has a price.
+    pub cost_nano_usd: i64,
+    /// Tokens that have none.
+    pub unpriced: i64,
+}
+
+impl Slice {
+    fn add(&mut self, row: &Row) {
+        *self.totals.entry(row.meter.clone()).or_default() += row.quantity;
+        self.cost_nano_usd = self.cost_nano_usd.saturating_add(row.cost_nano_usd);
+        if row.meter.ends_with("tokens") {
+            self.unpriced += row.unpriced;
+        }
+    }
+}
+
 /// What a user or a tenant used lately.
 #[derive(Clone, Debug)]
 pub struct Overview {
-    pub period: Period,
-    pub last_24h: Totals,
-    pub last_7d: Totals,
-    pub in_period: Totals,
-    /// Days with any usage, oldest first.
-    pub daily: BTreeMap<NaiveDate, Totals>,
-    /// `None` when nothing in the period has a price.
-    pub cost_nano_usd: Option<i64>,
+    pub start: DateTime<Utc>,
+    pub end: DateTime<Utc>,
+    pub today: Slice,
+    pub last_7d: Slice,
+    pub in_period: Slice,
+    /// Days with any usage, oldest first, each told apart by the group: the id or the model's name,
+    /// `None` for what belongs to none.
+    pub daily: BTreeMap<NaiveDate, BTreeMap<Option<String>, Slice>>,
+    /// Names of what `daily` is told apart by, where there are some.
+    pub names: BTreeMap<String, String>,
 }
 
-/// Sums the ledger of a user, or of the tenant when `user` is `None`.
+/// Sums of a user, or of the tenant when `user` is `None`, of the last `days` days and at least of
+/// the month. Days are the tenant's.
 ///
 /// # Errors
 /// When a query fails.
@@ -32,29 +63,44 @@ pub async fn overview(
     conn: &mut Conn,
     tenant: TenantId,
     user: Option<UserId>,
+    group: Option<Group>,
+    days: u32,
 ) -> QueryResult<Overview> {
-    let period = quotas::current_period(conn).await?;
-    let totals = ledger::totals(conn, tenant, user, period.start).await?;
-    let mut overview = Overview {
-        period,
-        last_24h: Totals::new(),
-        last_7d: Totals::new(),
-        in_period: Totals::new(),
-        daily: BTreeMap::new(),
-        cost_nano_usd: None,
+    let calendar = usage::calendar(conn, tenant).await?;
+    let since = calendar.today - chrono::Days::new(u64::from(days.max(7)).saturating_sub(1));
+    let since_either = since.min(calendar.month);
+    let column = match group {
+        None => "NULL",
+        Some(Group::Assistant) => "assistant_id::text",
+        Some(Group::Model) => "model",
+        Some(Group::User) => "user_id::text",
     };
-    for total in totals {
-        let add = |sums: &mut Totals, quantity| {
-            *sums.entry(total.meter.clone()).or_default() += quantity;
-        };
-        add(&mut overview.last_24h, total.quantity_last_24h);
-        add(&mut overview.last_7d, total.quantity_last_7d);
-        add(overview.daily.entry(total.day).or_default(), total.quantity);
-        if total.in_period {
-            add(&mut overview.in_period, total.quantity);
-            if let Some(cost) = total.cost_nano_usd {
-                *overview.cost_nano_usd.get_or_insert(0) += cost;
-            }
+    let rows = usage::rows(conn, tenant, user, since_either, column).await?;
+    let ids: BTreeSet<_> = rows.iter().filter_map(|row| row.key.as_deref()?.parse().ok()).collect();
+    let ids: Vec<_> = ids.into_iter().collect();
+    let mut overview = Overview {
+        start: calendar.month_start,
+        end: calendar.month_end,
+        today: Slice::default(),
+        last_7d: Slice::default(),
+        in_period: Slice::default(),
+        daily: BTreeMap::new(),
+        names: usage::names(conn, tenant, &ids).await?,
+    };
+    let week = calendar.today - chrono::Days::new(6);
+    for row in &rows {
+        if row.day == calendar.today {
+            overview.today.add(row);
+        }
+        if row.day >= week {
+            overview.last_7d.add(row);
+        }
+        if row.day >= calendar.month {
+            overview.in_period.add(row);
+        }
+        if row.day >= since {
+            let day = overview.daily.entry(row.day).or_default();
+            day.entry(row.key.clone()).or_default().add(row);
         }
     }
     Ok(overview)

@@ -32,6 +32,7 @@ pub mod reservations;
 pub mod segments;
 pub mod tenants;
 pub mod turns;
+pub mod usage;
 pub mod users;
 pub mod ws_tickets;
 

@@ -1,7 +1,7 @@
 //! Plans: rate limits and quotas that the operator sells.
 
 use super::Conn;
-use super::schema::{plan_quotas, plans, tenants};
+use super::schema::{plans, tenants};
 use crate::types::TenantId;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -19,15 +19,6 @@ pub struct Plan {
     pub user_concurrent_turns: i32,
 }
 
-/// A plan's allowance of a meter per month.
-#[derive(Clone, Debug, Queryable, Selectable)]
-#[diesel(table_name = plan_quotas)]
-pub struct PlanQuota {
-    pub scope: String,
-    pub meter: String,
-    pub max_amount: i64,
-}
-
 impl Plan {
     /// The plan a tenant is on.
     pub async fn of(conn: &mut Conn, tenant: TenantId) -> QueryResult<Self> {
@@ -41,17 +32,5 @@ impl Plan {
 
     pub async fn exists(conn: &mut Conn, name: &str) -> QueryResult<bool> {
         diesel::select(diesel::dsl::exists(plans::table.find(name))).get_result(conn).await
-    }
-}
-
-impl PlanQuota {
-    /// What a tenant's plan allows.
-    pub async fn of(conn: &mut Conn, tenant: TenantId) -> QueryResult<Vec<Self>> {
-        plan_quotas::table
-            .inner_join(plans::table.inner_join(tenants::table))
-            .filter(tenants::tenant_id.eq(tenant))
-            .select(Self::as_select())
-            .load(conn)
-            .await
     }
 }

@@ -1,29 +1,126 @@
-//! Prices per token, in nano-dollars.
+//! Prices, in nano-dollars for a million units. A version is never changed.
 
 use super::Conn;
-use super::schema::prices;
-use chrono::{DateTime, Utc};
-use diesel::dsl::now;
+use crate::types::{Meter, TenantId};
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable, Text, Uuid};
 use diesel_async::RunQueryDsl;
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, Queryable, Selectable)]
-#[diesel(table_name = prices)]
+const MILLION: i128 = 1_000_000;
+/// As the database's `cost_of`: a cost that large is a mistake, and sums of it must not overflow.
+const MOST: i128 = 1 << 60;
+
+/// What a model costs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, QueryableByName)]
 pub struct Price {
-    pub valid_from: DateTime<Utc>,
-    pub input_nano_usd: i64,
-    pub output_nano_usd: i64,
+    /// `model@date`, `model@date/own` for a tenant's own.
+    #[diesel(sql_type = Text)]
+    pub version: String,
+    /// For an embedding model: what it embeds.
+    #[diesel(sql_type = BigInt)]
+    pub input: i64,
+    /// `None`: as input.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub cached_input: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    pub output: i64,
+    /// `None`: as output.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub reasoning: Option<i64>,
+    /// For one request, not for a million. `None`: requests have no price of their own.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub request: Option<i64>,
 }
 
 impl Price {
-    /// The price in force; `None` is "no price known", which is not a price of zero.
-    pub async fn in_force(conn: &mut Conn, model: &str) -> QueryResult<Option<Self>> {
-        prices::table
-            .filter(prices::model.eq(model).and(prices::valid_from.le(now)))
-            .order(prices::valid_from.desc())
-            .select(Self::as_select())
-            .first(conn)
+    /// The price in force for a tenant; `None` is "no price known", which is not a price of zero.
+    pub async fn of(conn: &mut Conn, tenant: TenantId, model: &str) -> QueryResult<Option<Self>> {
+        diesel::sql_query("SELECT * FROM price_of($1, $2) p WHERE version IS NOT NULL")
+            .bind::<Uuid, _>(tenant)
+            .bind::<Text, _>(model)
+            .get_result(conn)
             .await
             .optional()
+    }
+
+    /// The prices a turn was quoted: of its model and of its embedding model.
+    pub async fn quoted(
+        conn: &mut Conn,
+        tenant: TenantId,
+        turn: crate::types::TurnId,
+    ) -> QueryResult<(Option<Self>, Option<Self>)> {
+        let mut found = [None, None];
+        for (column, place) in ["price_version", "embedding_price_version"].iter().zip(&mut found) {
+            *place = diesel::sql_query(format!(
+                "SELECT p.* FROM reservations r CROSS JOIN LATERAL price_version($1, r.{column}) p
+                 WHERE r.tenant_id = $1 AND r.turn_id = $2 AND p.version IS NOT NULL"
+            ))
+            .bind::<Uuid, _>(tenant)
+            .bind::<Uuid, _>(turn)
+            .get_result(conn)
+            .await
+            .optional()?;
+        }
+        let [chat, embedding] = found;
+        Ok((chat, embedding))
+    }
+
+    /// What a quantity of a meter costs, rounded up; `None` where this model has no price for it.
+    #[must_use]
+    pub fn cost(&self, meter: Meter, quantity: i64) -> Option<i64> {
+        let per_million = match meter {
+            Meter::Requests => return self.request.map(|each| each.saturating_mul(quantity)),
+            Meter::InputTokens | Meter::EmbeddingTokens => self.input,
+            Meter::CachedInputTokens => self.cached_input.unwrap_or(self.input),
+            Meter::OutputTokens => self.output,
+            Meter::ReasoningTokens => self.reasoning.unwrap_or(self.output),
+            Meter::Pages | Meter::StoredBytes => return None,
+        };
+        let cost = i128::from(quantity) * i128::from(per_million);
+        // Towards the larger number, also of what is given back: an exact opposite cancels out.
+        let up = cost.div_euclid(MILLION) + i128::from(cost.rem_euclid(MILLION) > 0);
+        i64::try_from(up.min(MOST)).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn price() -> Price {
+        Price {
+            version: "m@2026-01-01".into(),
+            input: 37_500_000,
+            cached_input: Some(9_375_000),
+            output: 150_000_000,
+            reasoning: None,
+            request: Some(7),
+        }
+    }
+
+    #[test]
+    fn a_cost_is_rounded_up_to_a_whole_nano_dollar() {
+        let price = price();
+        assert_eq!(price.cost(Meter::InputTokens, 1), Some(38));
+        assert_eq!(price.cost(Meter::InputTokens, 2), Some(75));
+        assert_eq!(price.cost(Meter::CachedInputTokens, 8), Some(75));
+        assert_eq!(price.cost(Meter::ReasoningTokens, 3), Some(450), "as output");
+        assert_eq!(price.cost(Meter::Requests, 2), Some(14));
+        assert_eq!(price.cost(Meter::Pages, 2), None);
+        assert_eq!(price.cost(Meter::InputTokens, i64::MAX), Some(1 << 60));
+    }
+
+    proptest! {
+        #[test]
+        fn parts_never_cost_more_than_a_nano_dollar_each_above_the_whole(
+            a in 0i64..10_000_000, b in 0i64..10_000_000
+        ) {
+            let price = price();
+            let cost = |n| price.cost(Meter::InputTokens, n).unwrap();
+            prop_assert!(cost(a) + cost(b) >= cost(a + b));
+            prop_assert!(cost(a) + cost(b) <= cost(a + b) + 1);
+        }
     }
 }

@@ -1,44 +1,204 @@
-//! What open turns may still use, per meter.
+//! Reserving, settling and billing: each is one function of the database, so one round trip, and its
+//! locks are held for no longer than that and the commit.
 
 use super::Conn;
-use super::schema::reservations;
-use crate::types::{TenantId, TurnId, UserId};
+use super::ledger::NewEntry;
+use super::prices::Price;
+use crate::types::{AssistantId, NodeId, TenantId, TurnId, UserId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Double, Jsonb, Nullable, Text, Timestamptz, Uuid};
 use diesel_async::RunQueryDsl;
 
-#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
-#[diesel(table_name = reservations)]
-pub struct Reservation {
-    pub tenant_id: TenantId,
-    pub turn_id: TurnId,
+/// What a turn wants to hold.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    pub tenant: TenantId,
+    pub user: UserId,
+    pub assistant: AssistantId,
+    pub turn: TurnId,
+    pub owner: NodeId,
+    /// Seconds until the sweeper may settle it.
+    pub lasts: f64,
+    pub model: &'a str,
+    pub embedding_model: &'a str,
+    pub input: i64,
+    pub output: i64,
+    pub least_output: i64,
+    pub embedding: i64,
+}
+
+/// A limit, and where one stands.
+#[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
+pub struct Limit {
+    #[diesel(sql_type = Text)]
+    pub scope: String,
+    #[diesel(sql_type = Text)]
+    pub period: String,
+    /// `unpriced` when cost is limited and the model has no price.
+    #[diesel(sql_type = Text)]
     pub meter: String,
-    pub user_id: UserId,
-    pub period_start: DateTime<Utc>,
-    pub amount: i64,
+    #[diesel(sql_type = BigInt)]
+    pub max_amount: i64,
+    #[diesel(sql_type = BigInt)]
+    pub used: i64,
+    #[diesel(sql_type = BigInt)]
+    pub reserved: i64,
+    /// `None`: never, it is a level.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub resets_at: Option<DateTime<Utc>>,
 }
 
-pub async fn insert(conn: &mut Conn, rows: &[Reservation]) -> QueryResult<()> {
-    diesel::insert_into(reservations::table).values(rows).execute(conn).await?;
-    Ok(())
+/// What was granted.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    pub output: i64,
+    /// Over a soft limit.
+    pub over_quota: bool,
+    /// The most it can cost; `None`: unpriced.
+    pub cost: Option<i64>,
+    pub price: Option<Price>,
+    pub embedding_price: Option<Price>,
 }
 
-/// Closes the open reservations of a turn and returns them: whoever gets them settles, once.
+#[derive(QueryableByName)]
+struct Outcome {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    granted: Option<i64>,
+    #[diesel(sql_type = Bool)]
+    over_quota: bool,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    cost: Option<i64>,
+    #[diesel(sql_type = Nullable<Jsonb>)]
+    price: Option<serde_json::Value>,
+    #[diesel(sql_type = Nullable<Jsonb>)]
+    embedding_price: Option<serde_json::Value>,
+    #[diesel(embed)]
+    broken: Broken,
+}
+
+/// The limit that a refusal names; all `None` where nothing was refused.
+#[derive(QueryableByName)]
+struct Broken {
+    #[diesel(sql_type = Nullable<Text>)]
+    scope: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    period: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    meter: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    max_amount: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    used: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    reserved: Option<i64>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    resets_at: Option<DateTime<Utc>>,
+}
+
+impl Broken {
+    fn limit(self) -> Limit {
+        Limit {
+            scope: self.scope.unwrap_or_default(),
+            period: self.period.unwrap_or_default(),
+            meter: self.meter.unwrap_or_default(),
+            max_amount: self.max_amount.unwrap_or_default(),
+            used: self.used.unwrap_or_default(),
+            reserved: self.reserved.unwrap_or_default(),
+            resets_at: self.resets_at,
+        }
+    }
+}
+
+const RESERVE: &str = "SELECT granted, over_quota, cost,
+        CASE WHEN (price).version IS NOT NULL THEN to_jsonb(price) END AS price,
+        CASE WHEN (embedding_price).version IS NOT NULL THEN to_jsonb(embedding_price) END AS embedding_price,
+        scope, period, meter, max_amount, used, reserved, resets_at
+     FROM reserve_turn($1, $2, $3, $4, $5, make_interval(secs => $6), $7, $8, $9, $10, $11, $12, $13)";
+
+/// Reserves, all or nothing; the inner error is the limit that would be broken. With `keep` false it
+/// only says what would be granted.
+pub async fn reserve(
+    conn: &mut Conn,
+    request: &Request<'_>,
+    keep: bool,
+) -> QueryResult<Result<Granted, Limit>> {
+    let outcome: Outcome = diesel::sql_query(RESERVE)
+        .bind::<Uuid, _>(request.tenant)
+        .bind::<Uuid, _>(request.user)
+        .bind::<Uuid, _>(request.assistant)
+        .bind::<Uuid, _>(request.turn)
+        .bind::<Uuid, _>(request.owner)
+        .bind::<Double, _>(request.lasts)
+        .bind::<Text, _>(request.model)
+        .bind::<Text, _>(request.embedding_model)
+        .bind::<BigInt, _>(request.input)
+        .bind::<BigInt, _>(request.output)
+        .bind::<BigInt, _>(request.least_output)
+        .bind::<BigInt, _>(request.embedding)
+        .bind::<Bool, _>(keep)
+        .get_result(conn)
+        .await?;
+    let price =
+        |json: Option<serde_json::Value>| json.and_then(|json| serde_json::from_value(json).ok());
+    Ok(match outcome.granted {
+        Some(output) => Ok(Granted {
+            output,
+            over_quota: outcome.over_quota,
+            cost: outcome.cost,
+            price: price(outcome.price),
+            embedding_price: price(outcome.embedding_price),
+        }),
+        None => Err(outcome.broken.limit()),
+    })
+}
+
+/// Closes the turn's reservation, appends the entries and moves the counters; false when somebody
+/// did before.
 pub async fn settle(
     conn: &mut Conn,
     tenant: TenantId,
     turn: TurnId,
-) -> QueryResult<Vec<Reservation>> {
-    diesel::update(
-        reservations::table.filter(
-            reservations::tenant_id
-                .eq(tenant)
-                .and(reservations::turn_id.eq(turn))
-                .and(reservations::state.eq("open")),
-        ),
-    )
-    .set(reservations::state.eq("settled"))
-    .returning(Reservation::as_returning())
-    .get_results(conn)
-    .await
+    entries: &[NewEntry],
+) -> QueryResult<bool> {
+    #[derive(QueryableByName)]
+    struct Settled {
+        #[diesel(sql_type = Bool)]
+        settled: bool,
+    }
+    let outcome: Settled = diesel::sql_query("SELECT settle_turn($1, $2, $3) AS settled")
+        .bind::<Uuid, _>(tenant)
+        .bind::<Uuid, _>(turn)
+        .bind::<Jsonb, _>(serde_json::to_value(entries).unwrap_or_default())
+        .get_result(conn)
+        .await?;
+    Ok(outcome.settled)
+}
+
+/// Appends entries that nothing was reserved for to the periods that are open now. With `checked`
+/// the inner error is the hard limit that they would break: roll back then. Returns how many were new.
+pub async fn bill(
+    conn: &mut Conn,
+    (tenant, user, assistant): (TenantId, Option<UserId>, Option<AssistantId>),
+    source: uuid::Uuid,
+    entries: &[NewEntry],
+    checked: bool,
+) -> QueryResult<Result<i64, Limit>> {
+    #[derive(QueryableByName)]
+    struct Billed {
+        #[diesel(sql_type = Nullable<BigInt>)]
+        appended: Option<i64>,
+        #[diesel(embed)]
+        broken: Broken,
+    }
+    let outcome: Billed = diesel::sql_query("SELECT * FROM bill_now($1, $2, $3, $4, $5, $6)")
+        .bind::<Uuid, _>(tenant)
+        .bind::<Nullable<Uuid>, _>(user)
+        .bind::<Nullable<Uuid>, _>(assistant)
+        .bind::<Uuid, _>(source)
+        .bind::<Jsonb, _>(serde_json::to_value(entries).unwrap_or_default())
+        .bind::<Bool, _>(checked)
+        .get_result(conn)
+        .await?;
+    Ok(outcome.appended.ok_or_else(|| outcome.broken.limit()))
 }

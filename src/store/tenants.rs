@@ -15,6 +15,21 @@ pub struct Tenant {
     pub name: String,
     pub plan: String,
     pub allow_signup: bool,
+    /// Whose days and months it is billed by, as in the IANA database.
+    pub time_zone: String,
+}
+
+/// Whether the database knows this time zone.
+pub async fn is_time_zone(conn: &mut Conn, name: &str) -> QueryResult<bool> {
+    use diesel::sql_types::{Bool, Text};
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Bool)]
+        found: bool,
+    }
+    let sql = "SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1) AS found";
+    let row: Found = diesel::sql_query(sql).bind::<Text, _>(name).get_result(conn).await?;
+    Ok(row.found)
 }
 
 impl Tenant {

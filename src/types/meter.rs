@@ -1,11 +1,11 @@
-//! What is counted. The ledger, the reservations and the quotas use the same words, so that
-//! `quotas.used = sum(usage_ledger)` can be said per meter without a translation.
+//! What is counted: the words of the ledger. A token is counted by one meter only, so that sums of
+//! rows are sums of tokens: cached input is not also input, reasoning not also output.
 
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 use utoipa::ToSchema;
 
-/// A thing that is counted and may be limited.
+/// A thing that is counted.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
 )]
@@ -13,20 +13,34 @@ use utoipa::ToSchema;
 pub enum Meter {
     /// Accepted turns.
     Requests,
-    /// Prompt tokens sent to the chat model.
+    /// Prompt tokens that the chat model read anew.
     InputTokens,
-    /// Tokens the chat model produced.
+    /// Prompt tokens that the provider had in its cache.
+    CachedInputTokens,
+    /// Tokens of the answer.
     OutputTokens,
+    /// Tokens that the model thought and did not show.
+    ReasoningTokens,
     /// Tokens embedded, of documents and of questions.
     EmbeddingTokens,
     /// Pages ingested.
     Pages,
+    /// Bytes of documents: added when one is ready, taken away when it is deleted.
+    StoredBytes,
 }
 
 impl Meter {
     /// Every meter, in the order they are shown.
-    pub const ALL: [Self; 5] =
-        [Self::Requests, Self::InputTokens, Self::OutputTokens, Self::EmbeddingTokens, Self::Pages];
+    pub const ALL: [Self; 8] = [
+        Self::Requests,
+        Self::InputTokens,
+        Self::CachedInputTokens,
+        Self::OutputTokens,
+        Self::ReasoningTokens,
+        Self::EmbeddingTokens,
+        Self::Pages,
+        Self::StoredBytes,
+    ];
 
     /// The word in the database and in JSON.
     #[must_use]
@@ -34,9 +48,12 @@ impl Meter {
         match self {
             Self::Requests => "requests",
             Self::InputTokens => "input_tokens",
+            Self::CachedInputTokens => "cached_input_tokens",
             Self::OutputTokens => "output_tokens",
+            Self::ReasoningTokens => "reasoning_tokens",
             Self::EmbeddingTokens => "embedding_tokens",
             Self::Pages => "pages",
+            Self::StoredBytes => "stored_bytes",
         }
     }
 }

@@ -5,10 +5,11 @@
 use crate::support::Database;
 use diesel_async::RunQueryDsl;
 use docent::accounts::{NewTenant, add_user, create_tenant};
-use docent::metering::{self, Ask, Bill, Item, ReserveError};
+use docent::metering::{self, Ask, Bill, Item, Prices, ReserveError};
 use docent::runtime::Tasks;
 use docent::store::assistants::Assistant;
 use docent::store::conversations::NewConversation;
+use docent::store::prices::Price;
 use docent::store::turns::NewTurn;
 use docent::store::{Conn, Db, DbOptions};
 use docent::types::{
@@ -23,12 +24,13 @@ use std::time::Duration;
 
 const TASKS: u64 = 4;
 const STEPS: usize = 100;
-const LIMITS: &str = "INSERT INTO plans VALUES ('tiny', 1000, 1000, 1000000, 1000000);
+const LIMITS: &str = "INSERT INTO plans VALUES ('tiny', 1000, 1000, 1000000, 1000000, 100, 100, 3);
     INSERT INTO plan_quotas VALUES
-      ('tiny', 'tenant', 'requests', 110), ('tiny', 'user', 'requests', 60),
-      ('tiny', 'tenant', 'input_tokens', 18000), ('tiny', 'user', 'input_tokens', 9000),
-      ('tiny', 'tenant', 'output_tokens', 8000), ('tiny', 'user', 'output_tokens', 4000),
-      ('tiny', 'tenant', 'pages', 25)";
+      ('tiny', 'tenant', 'month', 'requests', 110), ('tiny', 'user', 'day', 'requests', 60),
+      ('tiny', 'tenant', 'day', 'tokens', 26000), ('tiny', 'user', 'month', 'tokens', 13000),
+      ('tiny', 'tenant', 'month', 'cost_nano_usd', 9000000),
+      ('tiny', 'user', 'day', 'cost_nano_usd', 4000000),
+      ('tiny', 'tenant', 'month', 'pages', 25)";
 
 /// A turn whose reservation was committed.
 #[derive(Clone, Copy)]
@@ -37,6 +39,7 @@ struct Held {
     user: UserId,
     input: i64,
     output: i64,
+    cost: i64,
 }
 
 /// What the test knows to be committed.
@@ -56,6 +59,7 @@ struct Office {
     assistant: AssistantId,
     people: Vec<UserId>,
     documents: Vec<DocumentId>,
+    price: Price,
     books: Mutex<OwnBooks>,
 }
 
@@ -74,6 +78,7 @@ impl Office {
             name: "Acme".into(),
             plan: "tiny".into(),
             allow_signup: false,
+            time_zone: "UTC".into(),
         };
         let tenant = create_tenant(&db, new).await.unwrap();
         let mut people = Vec::new();
@@ -83,10 +88,11 @@ impl Office {
         }
         let mut tx = db.tenant(tenant.id).await.unwrap();
         let assistant = Assistant::pick(&mut tx, tenant.id, None).await.unwrap().unwrap().id;
+        let price = Price::of(&mut tx, tenant.id, "gpt-4o-mini").await.unwrap().unwrap();
         tx.commit().await.unwrap();
         let documents = (0..15).map(|_| DocumentId::new()).collect();
         let (tenant, books) = (tenant.id, Mutex::default());
-        Self { db, database, tenant, assistant, people, documents, books }
+        Self { db, database, tenant, assistant, people, documents, price, books }
     }
 
     fn books<T>(&self, look: impl FnOnce(&mut OwnBooks) -> T) -> T {
@@ -105,11 +111,8 @@ impl Office {
     async fn reserve(&self, dice: &mut StdRng) {
         let user = self.people[dice.random_range(0..self.people.len())];
         let output = dice.random_range(1..300);
-        let ask = Ask {
-            input: dice.random_range(0..600),
-            output,
-            least_output: dice.random_range(1..=output),
-        };
+        let least = dice.random_range(1..=output);
+        let ask = self.ask(dice.random_range(0..600), output, least);
         let (turn, ctx) = (TurnId::new(), Ctx { tenant: self.tenant, user, role: Role::Member });
         let mut tx = self.db.tenant(self.tenant).await.unwrap();
         self.begin_turn(&mut tx, turn, user).await;
@@ -118,18 +121,18 @@ impl Office {
             let moments = dice.random_range(1..20);
             tokio::select! {
                 biased;
-                _ = metering::reserve(&mut tx, ctx, turn, ask) => {}
+                _ = metering::reserve(&mut tx, ctx, turn, NodeId::new(), ask) => {}
                 () = some(moments) => {}
             }
             return self.books(|books| books.given_up += 1);
         }
-        let grant = match metering::reserve(&mut tx, ctx, turn, ask).await {
+        let grant = match metering::reserve(&mut tx, ctx, turn, NodeId::new(), ask).await {
             Ok(grant) => grant,
             Err(ReserveError::Exceeded(why)) => {
                 let needed = match why.meter.as_str() {
                     "requests" => 1,
-                    "input_tokens" => ask.input,
-                    "output_tokens" => ask.least_output,
+                    "tokens" => ask.input + ask.least_output,
+                    "cost_nano_usd" => ask.input * 150 + ask.least_output * 600 + 4,
                     other => panic!("turns do not use {other}"),
                 };
                 assert!(
@@ -145,8 +148,21 @@ impl Office {
             return self.books(|books| books.given_up += 1); // dropped: rolled back
         }
         tx.commit().await.unwrap();
-        let held = Held { turn, user, input: ask.input, output: grant.output };
+        let cost = grant.cost_nano_usd.unwrap();
+        let held = Held { turn, user, input: ask.input, output: grant.output, cost };
         self.books(|books| books.held.push(held));
+    }
+
+    fn ask(&self, input: i64, output: i64, least_output: i64) -> Ask<'static> {
+        Ask {
+            assistant: self.assistant,
+            model: "gpt-4o-mini",
+            embedding_model: "none",
+            input,
+            output,
+            least_output,
+            embedding: 3,
+        }
     }
 
     async fn begin_turn(&self, tx: &mut Conn, turn: TurnId, user: UserId) {
@@ -220,13 +236,9 @@ impl Office {
         let pages = Item::exact(Meter::Pages, dice.random_range(1..5));
         let bill = self.bill(self.people[0], None, Some(document), vec![pages]);
         let mut tx = self.db.tenant(self.tenant).await.unwrap();
-        match metering::bill_document(&mut tx, &bill).await {
-            Ok(()) => {}
-            Err(ReserveError::Exceeded(why)) => {
-                assert_eq!((why.meter.as_str(), why.scope.as_str()), ("pages", "tenant"));
-                return self.books(|books| books.refused += 1);
-            }
-            Err(error) => panic!("{error:?}"),
+        if let Err(why) = metering::bill_now(&mut tx, &bill).await.unwrap() {
+            assert_eq!((why.meter.as_str(), why.scope.as_str()), ("pages", "tenant"));
+            return self.books(|books| books.refused += 1);
         }
         if dice.random_bool(0.2) {
             return self.books(|books| books.given_up += 1);
@@ -245,12 +257,22 @@ impl Office {
         document: Option<DocumentId>,
         items: Vec<Item>,
     ) -> Bill {
-        let model = Some("gpt-4o-mini".to_owned());
-        Bill { tenant: self.tenant, user, turn, document, model, embedding_model: None, items }
+        Bill {
+            tenant: self.tenant,
+            user,
+            assistant: None,
+            turn,
+            document,
+            model: Some("gpt-4o-mini".to_owned()),
+            embedding_model: None,
+            prices: Prices { chat: Some(self.price.clone()), embedding: None },
+            step: 0,
+            items,
+        }
     }
 
     async fn nothing_is_over_its_limit(&self) {
-        let over = "SELECT count(*) AS n FROM quotas WHERE used + reserved > max_amount";
+        let over = "SELECT count(*) AS n FROM billing.quotas_v1 WHERE used + reserved > max_amount";
         assert_eq!(self.database.number(over).await, 0);
     }
 
@@ -262,32 +284,39 @@ impl Office {
         let twice = "SELECT count(*) AS n FROM (SELECT FROM usage_ledger
                      GROUP BY coalesce(turn_id, document_id), meter HAVING count(*) > 1) x";
         assert_eq!(self.database.number(twice).await, 0);
-        for meter in Meter::ALL {
-            let of = format!("FROM quotas WHERE scope = 'tenant' AND meter = '{}'", meter.as_str());
+        for (meter, billed, held) in self.books(|books| books.sums(&self.price)) {
+            let of = format!(
+                "FROM billing.quotas_v1 WHERE scope = 'tenant' AND period = 'month' AND meter = '{meter}'"
+            );
             let used = format!("SELECT coalesce(sum(used), 0)::bigint AS n {of}");
-            let (billed, held) = self.books(|books| (books.billed_of(meter), books.held_of(meter)));
-            assert_eq!(self.database.number(&used).await, billed, "{meter:?} used");
+            assert_eq!(self.database.number(&used).await, billed, "{meter} used");
             let reserved = format!("SELECT coalesce(sum(reserved), 0)::bigint AS n {of}");
-            assert_eq!(self.database.number(&reserved).await, held, "{meter:?} reserved");
+            assert_eq!(self.database.number(&reserved).await, held, "{meter} reserved");
         }
     }
 }
 
 impl OwnBooks {
-    fn billed_of(&self, meter: Meter) -> i64 {
+    /// Meter, used and held.
+    fn sums(&self, price: &Price) -> [(&'static str, i64, i64); 4] {
+        let of = |meters: &[Meter]| -> i64 {
+            let items = self.billed.values().flatten();
+            items.filter(|item| meters.contains(&item.meter)).map(|item| item.quantity).sum()
+        };
         let items = self.billed.values().flatten();
-        items.filter(|item| item.meter == meter).map(|item| item.quantity).sum()
-    }
-
-    fn held_of(&self, meter: Meter) -> i64 {
-        let open = self.held.iter().filter(|held| !self.billed.contains_key(&held.turn.uuid()));
-        open.map(|held| match meter {
-            Meter::Requests => 1,
-            Meter::InputTokens => held.input,
-            Meter::OutputTokens => held.output,
-            Meter::EmbeddingTokens | Meter::Pages => 0,
-        })
-        .sum()
+        let cost = items.filter(|item| item.meter != Meter::EmbeddingTokens);
+        let cost: i64 = cost.filter_map(|item| price.cost(item.meter, item.quantity)).sum();
+        let open = || self.held.iter().filter(|held| !self.billed.contains_key(&held.turn.uuid()));
+        [
+            ("requests", of(&[Meter::Requests]), i64::try_from(open().count()).unwrap()),
+            (
+                "tokens",
+                of(&[Meter::InputTokens, Meter::OutputTokens]),
+                open().map(|held| held.input + held.output).sum(),
+            ),
+            ("cost_nano_usd", cost, open().map(|held| held.cost).sum()),
+            ("pages", of(&[Meter::Pages]), 0),
+        ]
     }
 }
 
@@ -331,16 +360,19 @@ async fn the_books_are_right_whatever_happens() {
         });
     }
     office.audit().await;
-    assert_eq!(office.database.number("SELECT sum(reserved)::bigint AS n FROM quotas").await, 0);
+    assert_eq!(
+        office.database.number("SELECT sum(reserved)::bigint AS n FROM billing.quotas_v1").await,
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reservation_needs_its_turn() {
     let office = Office::open().await;
     let ctx = Ctx { tenant: office.tenant, user: office.people[0], role: Role::Member };
-    let ask = Ask { input: 10, output: 10, least_output: 1 };
+    let ask = office.ask(10, 10, 1);
     let mut tx = office.db.tenant(office.tenant).await.unwrap();
-    metering::reserve(&mut tx, ctx, TurnId::new(), ask).await.unwrap();
+    metering::reserve(&mut tx, ctx, TurnId::new(), NodeId::new(), ask).await.unwrap();
     assert!(tx.commit().await.is_err(), "nobody could ever settle it");
     office.audit().await;
     let mut tx = office.db.tenant(office.tenant).await.unwrap();

@@ -91,7 +91,7 @@ async fn an_answer_that_had_not_begun_costs_nothing() {
     assert_eq!(answer.usage(), Value::Null);
     let billed = format!("SELECT count(*) AS n FROM usage_ledger WHERE turn_id = '{turn}'");
     assert_eq!(world.database.number(&billed).await, 0);
-    let reserved = "SELECT coalesce(sum(reserved), 0)::bigint AS n FROM quotas";
+    let reserved = "SELECT coalesce(sum(reserved), 0)::bigint AS n FROM billing.quotas_v1";
     assert_eq!(world.database.number(reserved).await, 0);
     world.database.check_books().await;
 }

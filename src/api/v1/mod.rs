@@ -7,6 +7,7 @@ pub(super) mod conversations;
 pub(super) mod files;
 pub(super) mod messages;
 pub(super) mod paging;
+pub(super) mod quota;
 pub(super) mod server;
 pub(super) mod turns;
 pub(super) mod upload;

@@ -1,108 +1,123 @@
-//! What was used, and what is left.
+//! What was used: by day, and told apart by assistant, model or user.
 
 use crate::api::principal::Principal;
 use crate::api::problem::{Code, Problem};
 use crate::api::state::State;
-use crate::metering;
+use crate::metering::{self, Group, Slice};
 use crate::store::DbError;
-use crate::store::quotas::{self, Quota};
-use crate::store::tenants::Tenant;
-use crate::types::UserId;
+use crate::types::{Ctx, UserId};
 use actix_web::{get, web};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
-/// A calendar month in UTC.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct PeriodView {
-    start: DateTime<Utc>,
-    end: DateTime<Utc>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub(crate) struct QuotaView {
-    /// tenant or user.
-    scope: String,
-    meter: String,
-    /// Null: counted, not limited.
-    limit: Option<i64>,
-    used: i64,
-    /// Held by turns that run.
-    reserved: i64,
-    resets_at: DateTime<Utc>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub(crate) struct QuotaList {
-    plan: String,
-    period: PeriodView,
-    data: Vec<QuotaView>,
-}
+/// The longest time that is shown.
+const MOST_DAYS: u32 = 400;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct UsageQuery {
     /// `user` or `tenant`; default is the most the role may see.
-    scope: Option<String>,
+    pub(crate) scope: Option<String>,
+    /// `assistant`, `model` or, of a tenant, `user`: `daily` is told apart by it.
+    pub(crate) group: Option<String>,
+    /// So many days of `daily`, 7 to 400; default 30.
+    pub(crate) days: Option<u32>,
+}
+
+/// A sum of usage.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct UsageSum {
+    totals: BTreeMap<String, i64>,
+    /// Billionths of a US dollar, of what has a price.
+    cost_nano_usd: i64,
+    /// Tokens whose model has no price: they are not part of the cost.
+    unpriced_tokens: i64,
+}
+
+impl From<Slice> for UsageSum {
+    fn from(slice: Slice) -> Self {
+        Self {
+            totals: slice.totals,
+            cost_nano_usd: slice.cost_nano_usd,
+            unpriced_tokens: slice.unpriced,
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
-pub(crate) struct PeriodTotals {
+pub(crate) struct PeriodUsage {
     start: DateTime<Utc>,
     end: DateTime<Utc>,
-    totals: BTreeMap<String, i64>,
+    #[serde(flatten)]
+    sum: UsageSum,
 }
 
 #[derive(Serialize, ToSchema)]
-pub(crate) struct DayTotals {
-    /// In UTC.
+pub(crate) struct DayUsage {
+    /// Of the tenant's calendar.
     day: NaiveDate,
-    totals: BTreeMap<String, i64>,
+    /// The assistant's or user's id, or the model; null without `group`, and for what belongs to none.
+    key: Option<String>,
+    /// What it is called: an assistant's name, a user's e-mail address.
+    name: Option<String>,
+    #[serde(flatten)]
+    sum: UsageSum,
 }
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct UsageView {
     scope: &'static str,
-    last_24h: BTreeMap<String, i64>,
-    last_7d: BTreeMap<String, i64>,
-    period: PeriodTotals,
-    daily: Vec<DayTotals>,
-    /// Of the period, in billionths of a US dollar; null when nothing in it has a price.
-    cost_nano_usd: Option<i64>,
+    today: UsageSum,
+    last_7d: UsageSum,
+    period: PeriodUsage,
+    /// Days with any usage, oldest first.
+    daily: Vec<DayUsage>,
 }
 
-/// Limit, used and reserved of this month, of the tenant and of the user.
-#[utoipa::path(get, path = "/v1/quota", tag = "usage", security(("bearer" = [])),
-    responses((status = 200, body = QuotaList)))]
-#[get("/v1/quota")]
-pub(crate) async fn quota(
-    state: web::Data<State>,
-    Principal(ctx): Principal,
-) -> Result<web::Json<QuotaList>, Problem> {
-    let mut tx = state.db.tenant(ctx.tenant).await?;
-    let period = quotas::current_period(&mut tx).await.map_err(DbError::from)?;
-    let rows = metering::read_period(&mut tx, ctx.tenant, ctx.user, period).await;
-    let rows = rows.map_err(DbError::from)?;
-    let tenant = Tenant::find(&mut tx, ctx.tenant).await.map_err(DbError::from)?;
-    tx.commit().await?;
-    let view = |row: Quota| QuotaView {
-        scope: row.scope,
-        meter: row.meter,
-        limit: row.max_amount,
-        used: row.used,
-        reserved: row.reserved,
-        resets_at: row.period_end,
-    };
-    Ok(web::Json(QuotaList {
-        plan: tenant.map(|tenant| tenant.plan).unwrap_or_default(),
-        period: PeriodView { start: period.start, end: period.end },
-        data: rows.into_iter().map(view).collect(),
-    }))
+/// Whose usage is asked for, if it may be: the word, and the user when it is one's own.
+pub(crate) fn scope(
+    ctx: Ctx,
+    wanted: Option<&str>,
+) -> Result<(&'static str, Option<UserId>), Problem> {
+    let whole = ctx.role.sees_tenant_usage();
+    match wanted {
+        Some("tenant") if !whole => {
+            let detail = "Members see their own usage: leave `scope` out.";
+            Err(Problem::new(Code::Forbidden, detail))
+        }
+        Some("tenant") => Ok(("tenant", None)),
+        Some("user") => Ok(("user", Some(ctx.user))),
+        None if whole => Ok(("tenant", None)),
+        None => Ok(("user", Some(ctx.user))),
+        Some(_) => Err(Problem::invalid("`scope` is `user` or `tenant`.")),
+    }
 }
 
-/// Sums per meter: the last 24 hours, the last 7 days, this month, and by day.
+impl UsageQuery {
+    pub(crate) fn group(&self, user: Option<UserId>) -> Result<Option<Group>, Problem> {
+        match (self.group.as_deref(), user) {
+            (None, _) => Ok(None),
+            (Some("assistant"), _) => Ok(Some(Group::Assistant)),
+            (Some("model"), _) => Ok(Some(Group::Model)),
+            (Some("user"), None) => Ok(Some(Group::User)),
+            _ => Err(Problem::invalid(
+                "`group` is `assistant`, `model` or, with the scope `tenant`, `user`.",
+            )),
+        }
+    }
+
+    pub(crate) fn days(&self) -> Result<u32, Problem> {
+        match self.days {
+            None => Ok(30),
+            Some(days @ 7..=MOST_DAYS) => Ok(days),
+            Some(_) => Err(Problem::invalid(format!("`days` is 7 to {MOST_DAYS}."))),
+        }
+    }
+}
+
+/// Sums per meter: today, the last 7 days, this month, and by day.
 #[utoipa::path(get, path = "/v1/usage", tag = "usage", security(("bearer" = [])), params(UsageQuery),
     responses((status = 200, body = UsageView), (status = 403, body = Problem)))]
 #[get("/v1/usage")]
@@ -111,29 +126,25 @@ pub(crate) async fn usage(
     Principal(ctx): Principal,
     query: web::Query<UsageQuery>,
 ) -> Result<web::Json<UsageView>, Problem> {
-    let whole = ctx.role.sees_tenant_usage();
-    let (scope, user): (_, Option<UserId>) = match query.scope.as_deref() {
-        Some("tenant") if !whole => {
-            let detail = "Members see their own usage: leave `scope` out.";
-            return Err(Problem::new(Code::Forbidden, detail));
-        }
-        Some("tenant") => ("tenant", None),
-        Some("user") => ("user", Some(ctx.user)),
-        None if whole => ("tenant", None),
-        None => ("user", Some(ctx.user)),
-        Some(_) => return Err(Problem::invalid("`scope` is `user` or `tenant`.")),
-    };
+    let (scope, user) = scope(ctx, query.scope.as_deref())?;
+    let (group, days) = (query.group(user)?, query.days()?);
     let mut tx = state.db.tenant(ctx.tenant).await?;
-    let found = metering::overview(&mut tx, ctx.tenant, user).await.map_err(DbError::from)?;
+    let found = metering::overview(&mut tx, ctx.tenant, user, group, days).await;
+    let found = found.map_err(DbError::from)?;
     tx.commit().await?;
-    let (start, end) = (found.period.start, found.period.end);
-    let daily = found.daily.into_iter().map(|(day, totals)| DayTotals { day, totals }).collect();
+    let mut daily = Vec::new();
+    for (day, slices) in found.daily {
+        for (key, slice) in slices {
+            let name = key.as_ref().and_then(|key| found.names.get(key)).cloned();
+            daily.push(DayUsage { day, key, name, sum: slice.into() });
+        }
+    }
+    let period = PeriodUsage { start: found.start, end: found.end, sum: found.in_period.into() };
     Ok(web::Json(UsageView {
         scope,
-        last_24h: found.last_24h,
-        last_7d: found.last_7d,
-        period: PeriodTotals { start, end, totals: found.in_period },
+        today: found.today.into(),
+        last_7d: found.last_7d.into(),
+        period,
         daily,
-        cost_nano_usd: found.cost_nano_usd,
     }))
 }

@@ -60,6 +60,7 @@ fn events(request: &ChatRequest) -> VecDeque<ChatEvent> {
     let usage = TokenUsage {
         input: Some(tokens::count_messages(&request.messages).into()),
         output: Some(tokens::count(kept).into()),
+        ..TokenUsage::default()
     };
     let texts = pieces(kept).map(|piece| ChatEvent::Text(piece.to_owned()));
     texts.chain([ChatEvent::Finished(reason), ChatEvent::Usage(usage)]).collect()
@@ -102,6 +103,7 @@ mod tests {
         let usage = TokenUsage {
             input: Some(tokens::count_messages(&request(1).messages).into()),
             output: Some(tokens::count(&answer).into()),
+            ..TokenUsage::default()
         };
         assert_eq!(rest, [ChatEvent::Finished(FinishReason::Stop), ChatEvent::Usage(usage)]);
     }

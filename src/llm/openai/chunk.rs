@@ -89,8 +89,18 @@ fn finish(reason: &str) -> Option<FinishReason> {
 }
 
 fn usage(usage: &Value) -> Option<TokenUsage> {
-    let tokens = |key: &str| usage.get(key).and_then(Value::as_u64).filter(|n| *n <= ABSURD_TOKENS);
-    let usage = TokenUsage { input: tokens("prompt_tokens"), output: tokens("completion_tokens") };
+    let count = |value: Option<&Value>| value?.as_u64().filter(|n| *n <= ABSURD_TOKENS);
+    let part = |details: &str, key: &str| count(usage.get(details)?.get(key));
+    let (input, output) =
+        (count(usage.get("prompt_tokens")), count(usage.get("completion_tokens")));
+    // A part that is larger than its whole is a mistake, and the whole is what is billed.
+    let of = |part: Option<u64>, whole: Option<u64>| part.filter(|n| Some(*n) <= whole);
+    let usage = TokenUsage {
+        input,
+        cached: of(part("prompt_tokens_details", "cached_tokens"), input),
+        output,
+        reasoning: of(part("completion_tokens_details", "reasoning_tokens"), output),
+    };
     (usage != TokenUsage::default()).then_some(usage)
 }
 
@@ -131,12 +141,21 @@ mod tests {
         let usage = |json: &str| parse(&format!(r#"{{"usage":{json}}}"#)).usage;
         assert_eq!(
             usage(r#"{"prompt_tokens":7,"completion_tokens":0}"#),
-            Some(TokenUsage { input: Some(7), output: Some(0) })
+            Some(TokenUsage { input: Some(7), output: Some(0), ..TokenUsage::default() })
         );
         assert_eq!(
             usage(r#"{"prompt_tokens":-7,"completion_tokens":3}"#),
-            Some(TokenUsage { input: None, output: Some(3) })
+            Some(TokenUsage { output: Some(3), ..TokenUsage::default() })
         );
+        let parts = |cached: u64| {
+            let json = format!(
+                r#"{{"prompt_tokens":9,"prompt_tokens_details":{{"cached_tokens":{cached}}},
+                    "completion_tokens":5,"completion_tokens_details":{{"reasoning_tokens":5}}}}"#
+            );
+            usage(&json).map(|usage| (usage.cached, usage.reasoning))
+        };
+        assert_eq!(parts(8), Some((Some(8), Some(5))));
+        assert_eq!(parts(10), Some((None, Some(5))), "more than the whole prompt");
         for nothing in [
             "null",
             "{}",

@@ -27,7 +27,8 @@ const STOP: &str =
 const USAGE: &str =
     "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":2}}\n\n";
 const DONE: &str = "data: [DONE]\n\n";
-const COUNTED: TokenUsage = TokenUsage { input: Some(12), output: Some(2) };
+const COUNTED: TokenUsage =
+    TokenUsage { input: Some(12), cached: None, output: Some(2), reasoning: None };
 
 fn model(server: &Script) -> OpenAi {
     let client = client(&ClientOptions::default()).unwrap();

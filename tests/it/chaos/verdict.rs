@@ -34,7 +34,7 @@ pub async fn check(sights: &[Sight], fleet: &Fleet<'_>, database: &Database) {
         }
     }
     let open = "SELECT (SELECT count(*) FROM reservations WHERE state = 'open')
-        + (SELECT coalesce(sum(reserved), 0)::bigint FROM quotas) AS n";
+        + (SELECT coalesce(sum(reserved), 0)::bigint FROM billing.quotas_v1) AS n";
     assert_eq!(database.number(open).await, 0, "nothing stays reserved");
     database.check_books().await;
     summarise(sights.len(), ahead, &stored, fleet);

@@ -14,7 +14,8 @@ fn watch(database: &Database, done: &Arc<AtomicBool>) -> tokio::task::JoinHandle
     tokio::spawn(async move {
         let mut looks = 0;
         while !done.load(Ordering::Relaxed) {
-            let over = "SELECT count(*) AS n FROM quotas WHERE used + reserved > max_amount";
+            let over =
+                "SELECT count(*) AS n FROM billing.quotas_v1 WHERE used + reserved > max_amount";
             assert_eq!(database.number(over).await, 0, "over its limit at look {looks}");
             looks += 1;
         }
@@ -39,7 +40,7 @@ async fn of_many_turns_at_once_exactly_those_that_fit_are_admitted() {
     let answers: Vec<u16> = refused.iter().map(|stream| stream.status).collect();
     assert_eq!(answers, [429; 9]);
     world.provider.until_waiting(3).await;
-    let held = "SELECT reserved * 10 + used AS n FROM quotas WHERE scope = 'tenant' AND meter = 'requests'";
+    let held = "SELECT reserved * 10 + used AS n FROM billing.quotas_v1 WHERE scope = 'tenant' AND period = 'month' AND meter = 'requests'";
     assert_eq!(world.database.number(held).await, 30);
     assert_eq!(ledger(&world.database).await, Vec::<String>::new(), "nothing is billed yet");
 

@@ -40,7 +40,7 @@ impl Plan {
             ))
             .await;
         for (scope, meter, limit) in monthly {
-            let row = format!("('tiny', '{scope}', '{meter}', {limit})");
+            let row = format!("('tiny', '{scope}', 'month', '{meter}', {limit})");
             world.database.run(&format!("INSERT INTO plan_quotas VALUES {row}")).await;
         }
         world
@@ -50,11 +50,11 @@ impl Plan {
 /// The ledger as `meter quantity provenance`, in order.
 async fn ledger(database: &Database) -> Vec<String> {
     let sql = "SELECT meter || ' ' || quantity || ' ' || provenance AS t FROM usage_ledger
-               WHERE meter <> 'embedding_tokens' ORDER BY seq";
+               WHERE meter <> 'embedding_tokens' ORDER BY occurred_at";
     database.texts(sql).await
 }
 
 /// What open turns hold, over all scopes and meters.
 async fn reserved(database: &Database) -> i64 {
-    database.number("SELECT coalesce(sum(reserved), 0)::bigint AS n FROM quotas").await
+    database.number("SELECT coalesce(sum(reserved), 0)::bigint AS n FROM billing.quotas_v1").await
 }

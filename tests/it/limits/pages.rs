@@ -29,10 +29,7 @@ async fn a_document_over_the_limit_fails_whole_and_can_come_again() {
     assert_eq!(pages.collect::<Vec<_>>(), ["pages 1 exact"]);
     world.database.check_books().await;
 
-    world
-        .database
-        .run("UPDATE quotas SET max_amount = 2 WHERE meter = 'pages' AND scope = 'tenant'")
-        .await;
+    world.database.run("UPDATE plan_quotas SET max_amount = 2 WHERE meter = 'pages'").await;
     let (status, again) = anna.upload("second.txt", second).await;
     assert_eq!((status, &again["id"]), (200, &file["id"]), "the same bytes are the same document");
     assert_eq!(anna.ingested(id).await["status"], "ready");

@@ -108,7 +108,7 @@ impl Database {
             .texts(
                 "SELECT 'counter differs: ' || d::text AS t FROM billing.differences_v1 d
                  UNION ALL
-                 SELECT 'over its limit: ' || q::text FROM quotas q WHERE used + reserved > max_amount
+                 SELECT 'over its limit: ' || q::text FROM billing.quotas_v1 q WHERE hard AND used + reserved > max_amount
                  UNION ALL
                  SELECT 'ended but reserved: ' || r::text FROM reservations r
                    JOIN turns t ON t.tenant_id = r.tenant_id AND t.id = r.turn_id

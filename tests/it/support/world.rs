@@ -118,6 +118,7 @@ impl World {
             name: slug.into(),
             plan: self.plan.into(),
             allow_signup: true,
+            time_zone: "UTC".into(),
         };
         create_tenant(&self.db().await, new).await.expect("a tenant can be made");
     }
