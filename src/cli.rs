@@ -5,6 +5,7 @@ use crate::api;
 use crate::app::{AppError, DevOptions, dev, serve};
 use crate::config::{Layers, NAMES, Settings};
 use crate::documents::extract::{Format, run_child};
+use crate::metering;
 use crate::runtime::Tasks;
 use crate::store::{self, Db, DbOptions};
 use crate::telemetry;
@@ -58,6 +59,9 @@ enum Command {
     /// People.
     #[command(subcommand)]
     User(UserCommand),
+    /// The bill.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// Print the API's description.
     Openapi,
     /// Read a document from standard input and print its text as JSON.
@@ -111,6 +115,18 @@ enum UserCommand {
         role: Role,
         #[arg(long, default_value = "")]
         name: String,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+#[derive(Subcommand)]
+enum LedgerCommand {
+    /// Check the books: hashes, numbers, costs, sums and counters. Exits with 1 when something is wrong.
+    Verify {
+        /// Only this tenant: slug or id.
+        #[arg(long)]
+        tenant: Option<String>,
         #[command(flatten)]
         target: Target,
     },
@@ -191,12 +207,30 @@ async fn run(command: Command) -> Result<(), Failure> {
             say(&format!("Added {} ({}) as {}.", user.email, user.id, user.role));
             Ok(())
         }
+        Command::Ledger(LedgerCommand::Verify { tenant, target }) => {
+            verify_ledger(&open(&target).await?, tenant).await
+        }
         Command::Openapi => {
             let json = api::document().to_pretty_json();
             say(&json.map_err(|error| Failure::Other(error.to_string()))?);
             Ok(())
         }
         Command::Extract { .. } => Ok(()), // ran before the runtime was made
+    }
+}
+
+async fn verify_ledger(db: &Db, tenant: Option<String>) -> Result<(), Failure> {
+    let tenant = match tenant {
+        Some(name) => Some(Directory::new(db.clone()).find(&name).await?.id),
+        None => None,
+    };
+    let report = metering::verify(db, tenant).await?;
+    for difference in &report.differences {
+        say(difference);
+    }
+    match report.found {
+        0 => Ok(say(&format!("{} rows of {} tenants verified", report.rows, report.tenants))),
+        n => Err(Failure::Other(format!("the books are wrong: {n} differences"))),
     }
 }
 

@@ -5,7 +5,7 @@ use super::problem::{Code, Problem};
 use super::state::State;
 use super::stream::ws_chat;
 use super::v1::{
-    assistants, auth, chat, conversations, files, messages, quota, server, turns, upload, usage,
+    assistants, auth, chat, conversations, files, messages, quota, receipt, server, turns, upload, usage,
 };
 use super::{health, openapi, page};
 use actix_web::http::header;
@@ -76,6 +76,7 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(messages::list)
             .service(messages::turn_to)
             .service(quota::quota)
+            .service(receipt::receipt)
             .service(usage::usage)
             .default_service(web::to(nothing_here));
     }

@@ -143,6 +143,8 @@ impl App {
             retention,
         };
         worker::run_janitor(&tasks, janitor);
+        let retention_months = settings.ledger.retention_months;
+        worker::run_sealer(&tasks, worker::Sealer { db: db.clone(), retention_months });
         let closing_sockets = CancellationToken::new();
         let drain_timeout = settings.server.drain_timeout;
         let state = State::new(StateParts {

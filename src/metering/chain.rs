@@ -15,13 +15,13 @@ pub const FORMAT: u8 = 1;
 
 /// What a tenant's first row is hashed with.
 #[must_use]
-pub fn genesis(tenant: TenantId) -> Vec<u8> {
+pub(super) fn genesis(tenant: TenantId) -> Vec<u8> {
     Sha256::digest(format!("docent ledger {FORMAT}\n{tenant}")).to_vec()
 }
 
 /// The hash of a row with these numbers.
 #[must_use]
-pub fn link(before: &[u8], ledger_seq: i64, tenant_seq: i64, entry: &Entry) -> Vec<u8> {
+pub(super) fn link(before: &[u8], ledger_seq: i64, tenant_seq: i64, entry: &Entry) -> Vec<u8> {
     let mut hash = Sha256::new();
     hash.update(before);
     hash.update(line(ledger_seq, tenant_seq, entry));

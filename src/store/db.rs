@@ -154,6 +154,14 @@ impl Db {
         self.begin(&format!("BEGIN; {DEADLINES}; SET LOCAL ROLE docent_system")).await
     }
 
+    /// A transaction that numbers, chains, sums and checks the ledger of all tenants; it reads no text.
+    ///
+    /// # Errors
+    /// `Unavailable` when no connection could be had in time.
+    pub async fn ledger(&self) -> Result<Tx, DbError> {
+        self.begin(&format!("BEGIN; {DEADLINES}; SET LOCAL ROLE docent_ledger")).await
+    }
+
     /// A transaction of the login role, which owns the tables: for what only an owner may do
     /// (a partition and its index). It has no deadline: an index takes as long as it takes.
     ///
@@ -188,7 +196,7 @@ impl Db {
         let mut tx = self.owner().await?;
         let findings: Vec<Finding> = diesel::sql_query(
             "SELECT 'role ' || rolname || ' bypasses row-level security' AS what FROM pg_roles
-              WHERE rolname IN ('docent_app', 'docent_system', 'docent_billing')
+              WHERE rolname IN ('docent_app', 'docent_system', 'docent_billing', 'docent_ledger')
                 AND (rolsuper OR rolbypassrls)
              UNION ALL
              SELECT 'table ' || c.relname || ' does not force row-level security' FROM pg_class c

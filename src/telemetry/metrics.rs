@@ -60,5 +60,9 @@ pub fn describe() {
     describe_counter!("docent_ingestions_total", "Documents by outcome: ready, failed, retried");
     describe_histogram!("docent_ingestion_seconds", "One ingestion, from claim to commit");
     describe_counter!("docent_recovered_turns_total", "Turns closed for nodes that died");
+    describe_gauge!("docent_ledger_seal_lag_seconds", "Age of the oldest row of the last sealed");
+    describe_gauge!("docent_ledger_differences", "What the last check of the books found wrong");
+    describe_counter!("docent_ledger_verified_rows_total", "Rows of the ledger that were checked");
+    describe_counter!("docent_quota_warnings_total", "Warnings of quotas by percent: 80, 100");
     describe_counter!("docent_task_panics_total", "Panics of background tasks, by task");
 }

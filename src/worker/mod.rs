@@ -2,6 +2,8 @@
 
 mod ingest;
 mod janitor;
+mod sealer;
 
 pub use ingest::run_ingestion;
 pub use janitor::{Janitor, run_janitor};
+pub use sealer::{Sealer, run_sealer};

@@ -8,6 +8,7 @@ pub(super) mod files;
 pub(super) mod messages;
 pub(super) mod paging;
 pub(super) mod quota;
+pub(super) mod receipt;
 pub(super) mod server;
 pub(super) mod turns;
 pub(super) mod upload;
