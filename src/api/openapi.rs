@@ -2,7 +2,8 @@
 
 use super::problem::Problem;
 use super::v1::{
-    assistants, auth, chat, conversations, files, messages, quota, receipt, server, turns, upload, usage,
+    assistants, auth, chat, conversations, files, messages, quota, receipt, server, turns, upload,
+    usage,
 };
 use super::{health, stream};
 use actix_web::{HttpResponse, get};

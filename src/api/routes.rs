@@ -5,7 +5,8 @@ use super::problem::{Code, Problem};
 use super::state::State;
 use super::stream::ws_chat;
 use super::v1::{
-    assistants, auth, chat, conversations, files, messages, quota, receipt, server, turns, upload, usage,
+    assistants, auth, chat, conversations, files, messages, quota, receipt, server, turns, upload,
+    usage,
 };
 use super::{health, openapi, page};
 use actix_web::http::header;

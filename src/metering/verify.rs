@@ -118,7 +118,10 @@ async fn read_chain(
     report.tenants = chains.len();
     for chain in &chains {
         if chain.from_seq == 0 && chain.from_hash != chain::genesis(chain.tenant_id) {
-            report.add(format!("the chain of tenant {} begins wrongly: see ledger_heads", chain.tenant_id));
+            report.add(format!(
+                "the chain of tenant {} begins wrongly: see ledger_heads",
+                chain.tenant_id
+            ));
         }
     }
     let chains = chains.into_iter().map(|chain| (chain.tenant_id, chain)).collect();
@@ -167,8 +170,11 @@ impl Reader {
         }
         if !rightly_priced(entry, *expected) {
             report.add(format!(
-                "{} costs {:?}, and by its price {:?} of {} {} it should be {expected:?}: see prices",
-                named(seal), entry.cost_nano_usd, entry.price_version, entry.quantity, entry.meter,
+                "{} costs {}, and by its price ({}) it should be {}: see prices and tenant_prices",
+                named(seal),
+                or_unknown(entry.cost_nano_usd),
+                entry.price_version.as_deref().unwrap_or("none"),
+                or_unknown(*expected),
             ));
         }
     }
@@ -189,7 +195,9 @@ impl Reader {
             return Some(before);
         }
         let (tenant, until) = (seal.tenant_id, seal.tenant_seq - 1);
-        report.add(format!("rows {expected} to {until} of tenant {tenant} are missing: see ledger_seals"));
+        report.add(format!(
+            "rows {expected} to {until} of tenant {tenant} are missing: see ledger_seals"
+        ));
         None
     }
 
@@ -197,7 +205,9 @@ impl Reader {
     fn count_to(&mut self, number: i64, report: &mut Report) {
         if self.last < number {
             let first = self.last + 1;
-            report.add(format!("numbers {first} to {number} of the ledger are missing: see ledger_seals"));
+            report.add(format!(
+                "numbers {first} to {number} of the ledger are missing: see ledger_seals"
+            ));
         }
     }
 
@@ -219,6 +229,10 @@ impl Reader {
 
 fn named(seal: &Seal) -> String {
     format!("row {} (event {}) of tenant {}", seal.tenant_seq, seal.event_id, seal.tenant_id)
+}
+
+fn or_unknown(cost: Option<i64>) -> String {
+    cost.map_or_else(|| "unknown".into(), |cost| cost.to_string())
 }
 
 /// Usage costs what its price says, and nothing is known without one. A correction costs what

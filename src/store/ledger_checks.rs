@@ -60,7 +60,8 @@ async fn ask(conn: &mut Conn, sql: &str, tenant: Option<TenantId>) -> QueryResul
 
 /// Rows that no sealer will ever see: older than a minute, without a seal, and in no batch.
 pub async fn forgotten(conn: &mut Conn, tenant: Option<TenantId>) -> QueryResult<Vec<String>> {
-    let sql = "SELECT format('row %s of tenant %s is not sealed and waits in no batch: see usage_ledger',
+    let sql =
+        "SELECT format('row %s of tenant %s is not sealed and waits in no batch: see usage_ledger',
                              l.event_id, l.tenant_id) AS what
          FROM usage_ledger l
          WHERE ($1 IS NULL OR l.tenant_id = $1) AND l.occurred_at < now() - interval '1 minute'
