@@ -412,7 +412,9 @@ BEGIN
 END $$;
 INSERT INTO usage_ledger (tenant_id, event_id, month, user_id, assistant_id, turn_id, document_id, step, meter,
     quantity, provenance, model, price_version, cost_nano_usd, period_start, day_start, occurred_at)
-  SELECT l.tenant_id, l.event_id, month_of(coalesce(l.turn_id, l.document_id)), l.user_id, c.assistant_id,
+  SELECT l.tenant_id, l.event_id,
+         coalesce(month_of(coalesce(l.turn_id, l.document_id)), date_trunc('month', l.occurred_at AT TIME ZONE 'UTC')::date),
+         l.user_id, c.assistant_id,
          l.turn_id, l.document_id, l.step, l.meter, l.quantity, l.provenance, l.model,
          l.model || '@' || to_char(l.price_valid_from AT TIME ZONE 'UTC', 'YYYY-MM-DD'), l.cost_nano_usd,
          l.period_start, date_trunc('day', l.occurred_at AT TIME ZONE 'UTC') AT TIME ZONE 'UTC', l.occurred_at
@@ -468,6 +470,7 @@ INSERT INTO quota_counters (tenant_id, scope, scope_id, period, period_start, pe
          coalesce(sum(stored) FILTER (WHERE period = 'total'), 0),
          coalesce(sum(r_requests) FILTER (WHERE period <> 'total'), 0), coalesce(sum(r_tokens) FILTER (WHERE period <> 'total'), 0)
   FROM scoped GROUP BY 1, 2, 3, 4, 5;
+SET CONSTRAINTS ALL IMMEDIATE;  -- tables with checks that are still to be made cannot be altered
 ALTER TABLE turns FORCE ROW LEVEL SECURITY;
 ALTER TABLE conversations FORCE ROW LEVEL SECURITY;
 ALTER TABLE documents FORCE ROW LEVEL SECURITY;

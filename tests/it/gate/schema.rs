@@ -85,9 +85,11 @@ async fn the_code_was_compiled_for_these_tables() {
             "SELECT table_name || '.' || column_name || ' ' || CASE is_nullable
                  WHEN 'YES' THEN 'Nullable<' || k || '>' ELSE k END AS t
              FROM information_schema.columns c, LATERAL (SELECT CASE c.udt_name
-                 WHEN 'timestamptz' THEN 'Timestamptz' ELSE initcap(c.udt_name) END) x (k)
+                 WHEN 'timestamptz' THEN 'Timestamptz' WHEN '_uuid' THEN 'Array<Nullable<Uuid>>'
+                 ELSE initcap(c.udt_name) END) x (k)
              WHERE table_schema = 'public'
-               AND table_name NOT IN ('embeddings_shared', '__diesel_schema_migrations')",
+               AND table_name NOT IN ('embeddings_shared', '__diesel_schema_migrations', 'ledger_state')
+               AND table_name !~ '^(usage_ledger|ledger_seals)_'",
         )
         .await;
     migrated.sort();

@@ -7,6 +7,7 @@ use crate::support::Database;
 const SHARED: &[(&str, &str)] = &[
     ("__diesel_schema_migrations", "which migrations ran"),
     ("embedding_models", "names and dimensions of models"),
+    ("ledger_state", "the last number of the ledger, and until when it is complete"),
     ("nodes", "the server processes and their leases"),
     ("plan_quotas", "the operator's price list"),
     ("plans", "the operator's price list"),
@@ -14,8 +15,10 @@ const SHARED: &[(&str, &str)] = &[
 ];
 
 /// Unique keys without the tenant: they tell whether another tenant has a value.
-const GLOBAL_KEYS: &[(&str, &str)] =
-    &[("tenants_slug_key", "the slug finds the tenant before one is known")];
+const GLOBAL_KEYS: &[(&str, &str)] = &[
+    ("ledger_batches_pkey", "the database numbers it itself: nobody can ask for a value"),
+    ("tenants_slug_key", "the slug finds the tenant before one is known"),
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_table_has_a_tenant_or_a_reason() {

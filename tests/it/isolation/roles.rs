@@ -32,7 +32,7 @@ fn denied(outcome: &Result<usize, String>) -> bool {
 async fn the_ledger_is_only_ever_appended_to() {
     let world = World::start().await;
     let (anna, _) = settled_in(&world, "anna@acme.test", "rosebud").await;
-    for role in ["docent_app", "docent_system", "docent_billing"] {
+    for role in ["docent_app", "docent_system", "docent_billing", "docent_ledger"] {
         for sql in [
             "UPDATE usage_ledger SET quantity = 0",
             "DELETE FROM usage_ledger",
@@ -52,8 +52,9 @@ async fn billing_reads_what_was_used_and_not_what_was_said() {
     settled_in(&world, "anna@acme.test", "rosebud").await;
     settled_in(&world, "eve@globex.test", "xanadu").await;
     let database = &world.database;
-    for view in ["ledger_v1", "quotas_v1", "usage_v1"] {
+    for view in ["ledger_v1", "quotas_v1", "usage_v1", "periods_v1"] {
         let tenants = format!("SELECT DISTINCT tenant FROM billing.{view}");
+        database.until("SELECT (NOT EXISTS (SELECT FROM ledger_batches))::int::bigint AS n").await;
         let read = attempt(database, "docent_billing", None, &tenants).await;
         assert_eq!(read, Ok(2), "billing.{view} shows both tenants");
     }
@@ -64,7 +65,12 @@ async fn billing_reads_what_was_used_and_not_what_was_said() {
         let outcome = attempt(database, "docent_billing", None, &sql).await;
         assert!(denied(&outcome), "{table}: {outcome:?}");
     }
-    for sql in ["UPDATE quotas SET used = 0", "DELETE FROM quotas", "DELETE FROM reservations"] {
+    for sql in [
+        "UPDATE quota_counters SET tokens_used = 0",
+        "DELETE FROM quota_counters",
+        "DELETE FROM reservations",
+        "DELETE FROM ledger_seals",
+    ] {
         assert!(denied(&attempt(database, "docent_billing", None, sql).await), "{sql}");
     }
 }
@@ -73,7 +79,15 @@ async fn billing_reads_what_was_used_and_not_what_was_said() {
 async fn the_background_reads_no_text_and_no_bill() {
     let world = World::start().await;
     settled_in(&world, "anna@acme.test", "rosebud").await;
-    for table in ["messages", "documents", "chunks", "document_blobs", "quotas", "usage_ledger"] {
+    let text = ["messages", "documents", "chunks", "document_blobs", "users", "turn_segments"];
+    for table in text {
+        let sql = format!("SELECT * FROM {table}");
+        let outcome = attempt(&world.database, "docent_ledger", None, &sql).await;
+        assert!(denied(&outcome), "{table}: {outcome:?}");
+    }
+    for table in
+        ["messages", "documents", "chunks", "document_blobs", "quota_counters", "usage_ledger"]
+    {
         let sql = format!("SELECT * FROM {table}");
         let outcome = attempt(&world.database, "docent_system", None, &sql).await;
         assert!(denied(&outcome), "{table}: {outcome:?}");
@@ -92,7 +106,7 @@ async fn no_role_gets_around_the_walls() {
         )
         .await;
     let none = |role: &str| format!("{role} falsefalsefalsefalse");
-    assert_eq!(roles, ["docent_app", "docent_billing", "docent_system"].map(none));
+    assert_eq!(roles, ["docent_app", "docent_billing", "docent_ledger", "docent_system"].map(none));
     let owned = "SELECT count(*) AS n FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
                  WHERE r.rolname LIKE 'docent\\_%'";
     assert_eq!(database.number(owned).await, 0, "an owner could switch row security off");

@@ -171,13 +171,13 @@ async fn deleting_a_conversation_deletes_no_bill() {
 /// What the provider says is what it charges: it is billed, even past the limit, and then it is over.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_counts_more_than_was_reserved_is_believed_once() {
-    let world = super::Plan::monthly(&[("user", "input_tokens", 10_000)]).world().await;
+    let world = super::Plan::monthly(&[("user", "tokens", 10_000)]).world().await;
     let anna = world.user("anna@acme.test").await;
     world.provider.next(Script::text(&["Forty-two."], 12_000, 3));
     assert_eq!(anna.ask("Hello?").await.usage()["input_tokens"], 12_000);
     let (status, problem) = anna.post("/v1/chat/send", json!({"text": "Again?"})).await;
     assert_eq!((status, problem["code"].as_str()), (429, Some("quota_exceeded")));
-    assert_eq!(problem["quota"]["used"], 12_000);
+    assert_eq!(problem["quota"]["used"], 12_003);
     let differences = "SELECT count(*) AS n FROM billing.differences_v1";
     assert_eq!(world.database.number(differences).await, 0);
 }

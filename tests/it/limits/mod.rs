@@ -14,18 +14,18 @@ use crate::support::{Database, World, WorldOptions};
 struct Plan {
     tenant_rate: u32,
     user_rate: u32,
-    monthly: &'static [(&'static str, &'static str, i64)],
+    monthly: Vec<(&'static str, &'static str, i64)>,
 }
 
 impl Plan {
     /// No rate that a test could reach.
-    fn monthly(monthly: &'static [(&'static str, &'static str, i64)]) -> Self {
-        Self { tenant_rate: 10_000, user_rate: 10_000, monthly }
+    fn monthly(monthly: &[(&'static str, &'static str, i64)]) -> Self {
+        Self { tenant_rate: 10_000, user_rate: 10_000, monthly: monthly.to_vec() }
     }
 
     /// No monthly limits.
     fn rates(tenant_rate: u32, user_rate: u32) -> Self {
-        Self { tenant_rate, user_rate, monthly: &[] }
+        Self { tenant_rate, user_rate, monthly: Vec::new() }
     }
 
     /// A world whose tenants are on it.

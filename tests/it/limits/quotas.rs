@@ -29,7 +29,7 @@ async fn a_used_up_quota_is_refused_with_its_numbers() {
     let resets_at = &shown["period"]["end"];
     assert_eq!(
         problem["quota"],
-        json!({"scope": "user", "meter": "requests", "limit": 2, "used": 2, "reserved": 0,
+        json!({"scope": "user", "period": "month", "meter": "requests", "limit": 2, "used": 2, "reserved": 0,
             "resets_at": resets_at})
     );
     assert!(problem["detail"].as_str().unwrap().contains("your monthly quota of 2 requests"));
@@ -48,9 +48,20 @@ async fn a_used_up_quota_is_refused_with_its_numbers() {
     world.database.check_books().await;
 }
 
+/// A cost limit, where an answer's token costs a thousand nano-dollars and a prompt's nothing.
+async fn costly(limit: i64) -> World {
+    let world = Plan::monthly(&[("user", "cost_nano_usd", limit)]).world().await;
+    let price = "INSERT INTO tenant_prices (tenant_id, version, model, valid_from, input, output)
+        SELECT tenant_id, model || '@2026-01-01/own', model, '2026-01-01', 0, 1000000000
+        FROM tenants, (SELECT DISTINCT model FROM prices) p";
+    world.user("anna@acme.test").await;
+    world.database.run(price).await;
+    world
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_is_as_long_as_what_is_left() {
-    let world = Plan::monthly(&[("user", "output_tokens", 150)]).world().await;
+    let world = costly(150_999).await;
     let anna = world.user("anna@acme.test").await;
     world.provider.next(Script::text(&["Fifty."], 10, 50));
     world.provider.next(Script::text(&["Thirty."], 10, 30));
@@ -63,43 +74,47 @@ async fn an_answer_is_as_long_as_what_is_left() {
     world.provider.next(Script::text(&["Ten."], 10, 10));
     anna.ask("Go on?").await;
     let problem = refusal(&anna).await; // 60 are left: too few for an answer worth having
-    assert_eq!(problem["quota"]["meter"], "output_tokens");
-    assert_eq!(problem["quota"]["used"], 90);
+    assert_eq!(problem["quota"]["meter"], "cost_nano_usd");
+    assert_eq!(problem["quota"]["used"], 90_000);
+    assert!(problem["detail"].as_str().unwrap().contains("0.000150999 US dollars"), "{problem}");
     world.database.check_books().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prompt_that_cannot_be_afforded_is_not_sent() {
-    let world = Plan::monthly(&[("tenant", "input_tokens", 1000)]).world().await;
+    let world = Plan::monthly(&[("tenant", "tokens", 1000)]).world().await;
     let anna = world.user("anna@acme.test").await;
     let problem = refusal(&anna).await;
-    assert_eq!(problem["quota"]["meter"], "input_tokens");
+    assert_eq!(problem["quota"]["meter"], "tokens");
     assert_eq!((world.provider.calls(), ledger(&world.database).await.len()), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_turn_holds_what_it_may_use_and_gives_back_the_rest() {
-    let world = Plan::monthly(&[("user", "output_tokens", 5000)]).world().await;
+    let world = costly(5_000_000).await;
     let anna = world.user("anna@acme.test").await;
     world.provider.next(Script::held(5, 2));
     let mut stream = anna.stream(json!({"text": "Count."})).await;
     stream.until_text("w1").await;
-    let held = quota(&anna, "user", "output_tokens").await;
-    assert_eq!((&held["used"], &held["reserved"]), (&json!(0), &json!(1024)));
+    let held = quota(&anna, "user", "cost_nano_usd").await;
+    assert_eq!((&held["used"], &held["reserved"]), (&json!(0), &json!(1_024_004)));
     assert_eq!(quota(&anna, "tenant", "requests").await["reserved"], 1);
     world.provider.release();
     stream.rest().await;
-    let after = quota(&anna, "user", "output_tokens").await;
-    assert_eq!((&after["used"], &after["reserved"]), (&json!(5), &json!(0)));
-    assert_eq!(after["limit"], 5000);
-    assert_eq!(quota(&anna, "tenant", "output_tokens").await["limit"], Value::Null);
+    let after = quota(&anna, "user", "cost_nano_usd").await;
+    assert_eq!((&after["used"], &after["reserved"]), (&json!(5000), &json!(0)));
+    assert_eq!(after["limit"], 5_000_000);
+    assert_eq!(quota(&anna, "tenant", "cost_nano_usd").await["limit"], Value::Null);
 }
 
+/// One meter of this month.
 async fn quota(anna: &User, scope: &str, meter: &str) -> Value {
     let (status, quotas) = anna.get("/v1/quota").await;
     assert_eq!(status, 200);
     let rows = quotas["data"].as_array().unwrap();
-    let row = rows.iter().find(|row| row["scope"] == scope && row["meter"] == meter);
+    let row = rows
+        .iter()
+        .find(|row| row["scope"] == scope && row["meter"] == meter && row["period"] == "month");
     row.unwrap_or_else(|| panic!("{scope} {meter} in {quotas}")).clone()
 }
 
@@ -121,19 +136,16 @@ async fn usage_and_quota_say_what_the_ledger_says() {
         (&totals["requests"], &totals["input_tokens"], &totals["output_tokens"], &totals["pages"]),
         (&json!(1), &json!(200), &json!(3), &json!(1))
     );
-    assert_eq!(hers["cost_nano_usd"], 200 * 150 + 3 * 600);
-    assert_eq!(
-        (&hers["last_24h"], &hers["last_7d"]),
-        (&hers["period"]["totals"], &hers["period"]["totals"])
-    );
-    assert_eq!(hers["daily"][0]["totals"], hers["period"]["totals"]);
+    assert_eq!(hers["period"]["cost_nano_usd"], 200 * 150 + 3 * 600);
+    for of in [&hers["today"], &hers["last_7d"], &hers["daily"][0]] {
+        assert_eq!(of["totals"], hers["period"]["totals"]);
+    }
 
     world.database.run("UPDATE users SET role = 'owner' WHERE email = 'anna@acme.test'").await;
     let anna = world.user("anna@acme.test").await;
     let (_, whole) = anna.get("/v1/usage?scope=tenant").await;
     for (scope, view) in [("user", &hers), ("tenant", &whole)] {
         for (meter, total) in view["period"]["totals"].as_object().unwrap() {
-            assert_eq!(&quota(&anna, scope, meter).await["used"], total, "{scope} {meter}");
             let of =
                 if scope == "user" { format!("user_id = '{}'", anna.id) } else { "true".into() };
             let sum = format!(
@@ -145,6 +157,11 @@ async fn usage_and_quota_say_what_the_ledger_says() {
         }
     }
     assert_eq!(whole["period"]["totals"]["input_tokens"], 500);
+    for (scope, requests, tokens) in [("user", 1, 203), ("tenant", 2, 507)] {
+        assert_eq!(quota(&anna, scope, "requests").await["used"], requests, "{scope}");
+        assert_eq!(quota(&anna, scope, "tokens").await["used"], tokens, "{scope}");
+    }
+    assert_eq!(quota(&anna, "tenant", "pages").await["used"], 1);
     world.database.check_books().await;
 }
 
