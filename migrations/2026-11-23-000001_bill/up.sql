@@ -1017,7 +1017,7 @@ CREATE FUNCTION billing.differences(p_tenant uuid, p_since timestamptz) RETURNS 
     FROM sums s CROSS JOIN LATERAL (VALUES
       ('tenant', s.tenant_id, 'month', s.month_start), ('user', s.user_id, 'month', s.month_start),
       ('tenant', s.tenant_id, 'day', s.day_start), ('user', s.user_id, 'day', s.day_start),
-      ('tenant', s.tenant_id, 'total', '-infinity'::timestamptz)) k (scope, scope_id, period, period_start)
+      ('tenant', s.tenant_id, 'total', 'epoch'::timestamptz)) k (scope, scope_id, period, period_start)
     WHERE k.scope_id IS NOT NULL AND k.period_start >= p_since GROUP BY 1, 2, 3, 4, 5),
   counted AS (
     SELECT c.tenant_id, c.scope, c.scope_id, c.period, c.period_start,

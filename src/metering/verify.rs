@@ -77,6 +77,8 @@ pub async fn verify_on(db: &Db, every: f64) -> Result<Option<Report>, DbError> {
     if !extent.verification_due {
         return Ok(None);
     }
+    // It holds the duty while another transaction reads.
+    tx.batch_execute("SET LOCAL idle_in_transaction_session_timeout = 0").await?;
     let mut reading = snapshot(db).await?;
     let mut report = Report::default();
     let last = read_chain(&mut reading, None, extent.verified_seq, &mut report).await?;

@@ -34,7 +34,7 @@ impl Books {
         let db = open(&database).await;
         for slug in tenants {
             let (slug, name, plan) = ((*slug).into(), (*slug).into(), "pro".into());
-            let new = NewTenant { slug, name, plan, allow_signup: false };
+            let new = NewTenant { slug, name, plan, allow_signup: false, time_zone: "UTC".into() };
             create_tenant(&db, new).await.unwrap();
         }
         Self { database, db }

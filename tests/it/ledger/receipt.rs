@@ -52,7 +52,7 @@ async fn a_receipt_can_be_checked_with_a_few_lines_of_python() {
     assert!(right && out.contains(&format!("{} rows", rows.len())), "{out}");
 
     for (field, value) in [
-        ("quantity", Value::from(1)),
+        ("quantity", Value::from(7)),
         ("model", Value::Null),
         ("occurred_at", Value::from("2020-01-01T00:00:00.000000Z")),
     ] {

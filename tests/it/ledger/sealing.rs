@@ -37,18 +37,18 @@ async fn a_row_that_was_written_first_and_seen_last_is_numbered_last() {
 async fn sealers_at_once_number_each_row_once() {
     let books = Books::of(&["acme", "globex"]).await;
     let mut conn = books.database.connect().await;
-    for n in 1..=150 {
-        bill(&mut conn, ["acme", "globex"][n % 2], 1, Uuid::now_v7()).await;
-    }
-    // Small bites, so that they take turns: what is sealed of a batch is not sealed again.
-    let others = [open(&books.database).await, open(&books.database).await];
-    let [a, b] = &others;
+    let bills = async {
+        for n in 1..=150 {
+            bill(&mut conn, ["acme", "globex"][n % 2], 1, Uuid::now_v7()).await;
+        }
+    };
     let work = async |db| {
-        while books.database.number(UNSEALED).await > 0 {
+        while books.database.number("SELECT count(*) AS n FROM ledger_seals").await < 300 {
             seal(db).await.unwrap();
         }
     };
-    tokio::join!(work(a), work(b), work(&books.db));
+    let (a, b) = (open(&books.database).await, open(&books.database).await);
+    tokio::join!(bills, work(&a), work(&b), work(&books.db));
     let dense =
         "SELECT (count(*) = 300 AND max(ledger_seq) = 300 AND count(DISTINCT ledger_seq) = 300
                          AND count(DISTINCT event_id) = 300)::int::bigint AS n FROM ledger_seals";
