@@ -125,7 +125,7 @@ INSERT INTO quotas (tenant_id, scope, scope_id, meter, period_start, period_end,
 
 SET CONSTRAINTS ALL IMMEDIATE;  -- tables with checks that are still to be made cannot be altered
 DROP FUNCTION close_months, settle_turn, bill_now, append_usage, reserve_turn, broken_limit, share_out, share_of,
-  lock_counters, open_counters, limits_version, quota_now, quota_limits, current_periods, price_version, price_of,
+  lock_counters, open_counters, counter_keys, limits_version, quota_now, quota_limits, current_periods, price_version, price_of,
   cost_of, make_ledger_month, month_of;
 DROP TABLE usage_ledger_after, reservations_after, plan_quotas_after, prices_after, tenant_prices, quota_overrides,
   quota_topups, quota_counters, ledger_batches, ledger_seals, ledger_heads, ledger_state, usage_daily, quota_alerts,

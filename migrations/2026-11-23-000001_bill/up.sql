@@ -228,7 +228,8 @@ CREATE TABLE turn_reservations (
   expires_at timestamptz NOT NULL,
   created_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (tenant_id, turn_id),
-  FOREIGN KEY (tenant_id, turn_id) REFERENCES turns ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
+  CONSTRAINT reservations_turn
+    FOREIGN KEY (tenant_id, turn_id) REFERENCES turns ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
 ) WITH (fillfactor = 80);
 CREATE INDEX ON turn_reservations (tenant_id, user_id) WHERE state = 'open';
 CREATE INDEX ON turn_reservations (expires_at) WHERE state = 'open';
@@ -540,16 +541,23 @@ CREATE FUNCTION limits_version(p_tenant uuid, OUT version text, OUT slices int) 
   FROM tenants t JOIN plans p ON p.name = t.plan WHERE t.tenant_id = p_tenant
 $$;
 
+-- The keys of a tenant's and a user's counters in these periods. Counters are always found by their
+-- whole key: a tenant has as many of them as it has had users and days.
+CREATE FUNCTION counter_keys(p_tenant uuid, p_user uuid, p_month timestamptz, p_day timestamptz)
+  RETURNS TABLE (scope text, scope_id uuid, period text, period_start timestamptz) LANGUAGE sql IMMUTABLE AS $$
+  VALUES ('tenant', p_tenant, 'day', p_day), ('tenant', p_tenant, 'month', p_month),
+         ('user', p_user, 'day', p_day), ('user', p_user, 'month', p_month)
+$$;
+
 -- Makes the rows of the current periods, where they are missing. It waits for nobody who waits for it:
 -- rows are made before any is locked, always in the same order.
 CREATE FUNCTION open_counters(p_tenant uuid, p_user uuid, p_slices int, p record) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  IF (SELECT count(*) FROM quota_counters
-       WHERE tenant_id = p_tenant AND ((scope = 'tenant' AND scope_id = p_tenant)
-          OR (scope = 'user' AND scope_id = p_user))
-         AND ((period = 'month' AND period_start = p.month_start) OR (period = 'day' AND period_start = p.day_start)
-          OR period = 'total'))
-     < 2 * p_slices + 1 + 2 * num_nonnulls(p_user) THEN
+  IF (SELECT count(*) FROM counter_keys(p_tenant, p_user, p.month_start, p.day_start) k
+       JOIN quota_counters c ON c.tenant_id = p_tenant AND c.scope = k.scope AND c.scope_id = k.scope_id
+         AND c.period = k.period AND c.period_start = k.period_start
+       WHERE c.slice < p_slices)
+     < 2 * p_slices + 2 * num_nonnulls(p_user) THEN
     INSERT INTO quota_counters (tenant_id, scope, scope_id, period, period_start, slice, period_end)
       SELECT p_tenant, s.scope, s.scope_id, k.period, k.start, n, k.until
       FROM (VALUES ('tenant', p_tenant, p_slices), ('user', p_user, 1)) s (scope, scope_id, slices),
@@ -565,12 +573,11 @@ END $$;
 -- Locks a tenant's and a user's rows of these periods: one slice of the tenant's, or all (NULL).
 CREATE FUNCTION lock_counters(p_tenant uuid, p_user uuid, p_month timestamptz, p_day timestamptz, p_slice int)
   RETURNS SETOF quota_counters LANGUAGE sql AS $$
-  SELECT * FROM quota_counters
-  WHERE tenant_id = p_tenant
-    AND ((scope = 'tenant' AND scope_id = p_tenant AND (p_slice IS NULL OR slice = p_slice))
-      OR (scope = 'user' AND scope_id = p_user))
-    AND ((period = 'month' AND period_start = p_month) OR (period = 'day' AND period_start = p_day))
-  ORDER BY scope, scope_id, period, period_start, slice FOR UPDATE
+  SELECT c.* FROM counter_keys(p_tenant, p_user, p_month, p_day) k
+  JOIN quota_counters c ON c.tenant_id = p_tenant AND c.scope = k.scope AND c.scope_id = k.scope_id
+    AND c.period = k.period AND c.period_start = k.period_start
+  WHERE c.scope = 'user' OR p_slice IS NULL OR c.slice = p_slice
+  ORDER BY c.scope, c.scope_id, c.period, c.period_start, c.slice FOR UPDATE OF c
 $$;
 
 -- A slice's share: what it used and holds, and its part of what is left.
@@ -585,10 +592,9 @@ $$;
 CREATE FUNCTION share_out(p_tenant uuid, p_user uuid, p_month timestamptz, p_day timestamptz, p_slices int,
     p_version text, p_requests bigint, p_tokens bigint, p_cost bigint) RETURNS void LANGUAGE sql AS $$
   WITH rows AS MATERIALIZED (
-    SELECT * FROM quota_counters
-    WHERE tenant_id = p_tenant
-      AND ((scope = 'tenant' AND scope_id = p_tenant) OR (scope = 'user' AND scope_id = p_user))
-      AND ((period = 'month' AND period_start = p_month) OR (period = 'day' AND period_start = p_day))),
+    SELECT c.* FROM counter_keys(p_tenant, p_user, p_month, p_day) k
+    JOIN quota_counters c ON c.tenant_id = p_tenant AND c.scope = k.scope AND c.scope_id = k.scope_id
+      AND c.period = k.period AND c.period_start = k.period_start),
   sums AS (
     SELECT scope, scope_id, period, period_start,
       sum(requests_used + requests_reserved) + p_requests AS requests,
@@ -622,11 +628,10 @@ CREATE FUNCTION broken_limit(p_tenant uuid, p_user uuid, p_month timestamptz, p_
       sum(requests_used) AS requests, sum(requests_reserved) AS r_requests, sum(tokens_used) AS tokens,
       sum(tokens_reserved) AS r_tokens, sum(cost_used) AS cost, sum(cost_reserved) AS r_cost,
       sum(pages_used) AS pages, sum(stored_bytes_used) AS stored
-    FROM quota_counters c
-    WHERE c.tenant_id = p_tenant
-      AND ((c.scope = 'tenant' AND c.scope_id = p_tenant) OR (c.scope = 'user' AND c.scope_id = p_user))
-      AND ((c.period = 'month' AND c.period_start = p_month) OR (c.period = 'day' AND c.period_start = p_day)
-        OR c.period = 'total')
+    FROM (SELECT * FROM counter_keys(p_tenant, p_user, p_month, p_day)
+          UNION ALL SELECT 'tenant', p_tenant, 'total', 'epoch') k
+    JOIN quota_counters c ON c.tenant_id = p_tenant AND c.scope = k.scope AND c.scope_id = k.scope_id
+      AND c.period = k.period AND c.period_start = k.period_start
     GROUP BY 1, 2, 3, 4)
   SELECT s.scope, s.period, l.meter, l.max_amount, m.used::bigint, m.held::bigint,
     NULLIF(s.period_end, 'infinity'), l.hard, m.need
@@ -656,6 +661,7 @@ DECLARE
   b record;
   picked int;
   fitting int;
+  moved int;
   fixed bigint;     -- the cost of everything but the answer
   rate bigint;
 BEGIN
@@ -726,10 +732,11 @@ BEGIN
       requests_share = CASE WHEN fitting < 4 THEN c.requests_share + 1 ELSE c.requests_share END,
       tokens_share = CASE WHEN fitting < 4 THEN c.tokens_share + p_input + granted ELSE c.tokens_share END,
       cost_share = CASE WHEN fitting < 4 THEN c.cost_share + coalesce(reserve_turn.cost, 0) ELSE c.cost_share END
-    WHERE c.tenant_id = p_tenant
-      AND ((c.scope = 'tenant' AND c.scope_id = p_tenant AND c.slice = picked)
-        OR (c.scope = 'user' AND c.scope_id = p_user AND c.slice = 0))
-      AND ((c.period = 'month' AND c.period_start = p.month_start) OR (c.period = 'day' AND c.period_start = p.day_start));
+    FROM counter_keys(p_tenant, p_user, p.month_start, p.day_start) k
+    WHERE c.tenant_id = p_tenant AND c.scope = k.scope AND c.scope_id = k.scope_id AND c.period = k.period
+      AND c.period_start = k.period_start AND c.slice = CASE c.scope WHEN 'tenant' THEN picked ELSE 0 END;
+  GET DIAGNOSTICS moved = ROW_COUNT;
+  ASSERT moved = 4, 'a counter is missing';
   INSERT INTO reservations (tenant_id, turn_id, user_id, assistant_id, month_start, day_start, slice, tokens,
       cost_nano_usd, price_version, embedding_price_version, over_quota, owner, expires_at)
     VALUES (p_tenant, p_turn, p_user, p_assistant, p.month_start, p.day_start, picked, p_input + granted, coalesce(cost, 0),
@@ -771,6 +778,7 @@ CREATE FUNCTION settle_turn(p_tenant uuid, p_turn uuid, p_rows jsonb) RETURNS bo
 DECLARE
   r record;
   s record;
+  moved int;
 BEGIN
   UPDATE reservations SET state = 'settled' WHERE tenant_id = p_tenant AND turn_id = p_turn AND state = 'open'
     RETURNING * INTO r;
@@ -783,10 +791,11 @@ BEGIN
       requests_used = c.requests_used + s.requests, requests_reserved = c.requests_reserved - r.requests,
       tokens_used = c.tokens_used + s.tokens, tokens_reserved = c.tokens_reserved - r.tokens,
       cost_used = c.cost_used + s.cost, cost_reserved = c.cost_reserved - r.cost_nano_usd
-    WHERE c.tenant_id = p_tenant
-      AND ((c.scope = 'tenant' AND c.scope_id = p_tenant AND c.slice = r.slice)
-        OR (c.scope = 'user' AND c.scope_id = r.user_id AND c.slice = 0))
-      AND ((c.period = 'month' AND c.period_start = r.month_start) OR (c.period = 'day' AND c.period_start = r.day_start));
+    FROM counter_keys(p_tenant, r.user_id, r.month_start, r.day_start) k
+    WHERE c.tenant_id = p_tenant AND c.scope = k.scope AND c.scope_id = k.scope_id AND c.period = k.period
+      AND c.period_start = k.period_start AND c.slice = CASE c.scope WHEN 'tenant' THEN r.slice ELSE 0 END;
+  GET DIAGNOSTICS moved = ROW_COUNT;
+  ASSERT moved = 4, 'a counter is missing';
   RETURN true;
 END $$;
 
@@ -801,6 +810,7 @@ DECLARE
   v record;
   s record;
   b record;
+  moved int;
 BEGIN
   SELECT * INTO p FROM current_periods(p_tenant);
   SELECT * INTO v FROM limits_version(p_tenant);
@@ -827,9 +837,11 @@ BEGIN
   UPDATE quota_counters c SET
       requests_used = c.requests_used + s.requests, tokens_used = c.tokens_used + s.tokens,
       cost_used = c.cost_used + s.cost, pages_used = c.pages_used + s.pages
-    WHERE c.tenant_id = p_tenant AND c.slice = 0
-      AND ((c.scope = 'tenant' AND c.scope_id = p_tenant) OR (c.scope = 'user' AND c.scope_id = p_user))
-      AND ((c.period = 'month' AND c.period_start = p.month_start) OR (c.period = 'day' AND c.period_start = p.day_start));
+    FROM counter_keys(p_tenant, p_user, p.month_start, p.day_start) k
+    WHERE c.tenant_id = p_tenant AND c.scope = k.scope AND c.scope_id = k.scope_id AND c.period = k.period
+      AND c.period_start = k.period_start AND c.slice = 0;
+  GET DIAGNOSTICS moved = ROW_COUNT;
+  ASSERT moved = 2 + 2 * num_nonnulls(p_user), 'a counter is missing';
   UPDATE quota_counters c SET stored_bytes_used = c.stored_bytes_used + s.stored
     WHERE c.tenant_id = p_tenant AND c.scope = 'tenant' AND c.scope_id = p_tenant AND c.period = 'total' AND s.stored <> 0;
   PERFORM share_out(p_tenant, p_user, p.month_start, p.day_start, v.slices, v.version, 0, 0, 0);

@@ -10,6 +10,7 @@ mod openapi;
 mod page;
 mod principal;
 pub mod problem;
+mod rates;
 mod routes;
 mod state;
 mod stream;
@@ -21,3 +22,4 @@ pub use state::{State, StateParts};
 pub use stream::Patience;
 
 pub(crate) use observe::observe;
+pub(crate) use rates::tell_rates;

@@ -5,7 +5,7 @@ use super::state::State;
 use crate::types::Ctx;
 use actix_web::dev::Payload;
 use actix_web::http::header;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use std::future::Future;
 use std::pin::Pin;
 
@@ -17,17 +17,11 @@ impl FromRequest for Principal {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        // Now, and not when it is waited for: an answer to a bad path or body is for them, too.
+        let verified = verify(request);
         let request = request.clone();
         Box::pin(async move {
-            let state = request.app_data::<web::Data<State>>().cloned();
-            let state = state.ok_or_else(|| Problem::new(Code::Internal, "No state."))?;
-            let token = bearer(&request).ok_or_else(|| {
-                Problem::new(
-                    Code::Unauthenticated,
-                    "This needs `Authorization: Bearer <access token>`.",
-                )
-            })?;
-            let ctx = state.sessions.authenticate(&token)?;
+            let (state, ctx) = verified?;
             if let Some(name) = tenant_header(&request)
                 && !state.directory.names(&name, ctx.tenant).await?
             {
@@ -39,6 +33,22 @@ impl FromRequest for Principal {
             Ok(Self(ctx))
         })
     }
+}
+
+fn verify(request: &HttpRequest) -> Result<(web::Data<State>, Ctx), Problem> {
+    let state = request.app_data::<web::Data<State>>().cloned();
+    let state = state.ok_or_else(|| Problem::new(Code::Internal, "No state."))?;
+    let token = bearer(request).ok_or_else(|| {
+        Problem::new(Code::Unauthenticated, "This needs `Authorization: Bearer <access token>`.")
+    })?;
+    let ctx = state.sessions.authenticate(&token)?;
+    known(request, ctx);
+    Ok((state, ctx))
+}
+
+/// Whose request this is, for what all answers to them have.
+pub(super) fn known(request: &HttpRequest, ctx: Ctx) {
+    request.extensions_mut().insert(ctx);
 }
 
 fn bearer(request: &HttpRequest) -> Option<String> {

@@ -145,7 +145,7 @@ impl Problem {
     /// When to come back.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
-        let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let ms = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         self.more.insert("retry_after_ms".into(), ms.into());
         self
     }

@@ -6,7 +6,7 @@ use crate::chat::Chat;
 use crate::cluster::Cluster;
 use crate::config::ServerSettings;
 use crate::documents::{Catalogue, Progress, Uploads};
-use crate::limiter::Connections;
+use crate::limiter::{Connections, Plans, RateLimiter};
 use crate::store::Db;
 use crate::telemetry::MetricsPage;
 use std::ops::Deref;
@@ -26,6 +26,8 @@ pub struct StateParts {
     pub chat: Chat,
     pub cluster: Cluster,
     pub connections: Connections,
+    pub limiter: RateLimiter,
+    pub plans: Plans,
     pub patience: Patience,
     pub metrics: MetricsPage,
     pub settings: ServerSettings,

@@ -136,8 +136,8 @@ impl App {
         chat.join().await?;
         let janitor = worker::Janitor {
             db: db.clone(),
-            limiter,
-            plans,
+            limiter: limiter.clone(),
+            plans: plans.clone(),
             login: login.clone(),
             metrics: metrics.clone(),
             retention,
@@ -153,6 +153,8 @@ impl App {
             catalogue: Catalogue::new(db.clone()),
             default_model: models.chat_name,
             connections,
+            limiter,
+            plans,
             patience,
             settings: settings.server,
             dev: settings.dev,
@@ -225,6 +227,7 @@ fn bind(state: State) -> Result<(Server, SocketAddr), AppError> {
     let server = HttpServer::new(move || {
         actix_web::App::new()
             .wrap(Condition::new(!state.settings.allowed_origins.is_empty(), cors(&state)))
+            .wrap(from_fn(api::tell_rates))
             .wrap(from_fn(api::observe))
             .configure(api::configure(state.clone()))
     })

@@ -1,7 +1,7 @@
 //! The two answers to what a client asks for.
 
 use super::log::TurnLog;
-use crate::limiter::{Headroom, Limited};
+use crate::limiter::Limited;
 use crate::metering::{QuotaExceeded, ReserveError};
 use crate::store::DbError;
 use crate::types::{ConversationId, TurnId};
@@ -14,8 +14,6 @@ pub struct Accepted {
     pub turn: TurnId,
     pub conversation: ConversationId,
     pub log: Arc<TurnLog>,
-    /// What is left of the rate limits; empty for a repeat.
-    pub headroom: Vec<Headroom>,
 }
 
 /// Nothing was started, nothing is billed.

@@ -18,7 +18,7 @@ use super::tend::tend;
 use super::unsettled::Unsettled;
 use crate::cluster::Cluster;
 use crate::config::ChatSettings;
-use crate::limiter::{Plans, RateLimiter};
+use crate::limiter::{Charge, Plans, RateLimiter};
 use crate::llm::{ChatModel, tokens};
 use crate::retrieval::Retriever;
 use crate::runtime::Tasks;
@@ -154,7 +154,7 @@ impl Chat {
         let limits = self.core.plans.limits_of(ctx.tenant).await?;
         let estimate = tokens::count(asked.question().map_or("", Question::as_str))
             .saturating_add(TYPICAL_TOKENS);
-        let headroom =
+        let charge =
             self.core.limiter.admit(ctx, limits, estimate).await.map_err(Refused::RateLimited)?;
         let place = tokio::select! {
             place = self.core.admission.admit(ctx, limits) => place?,
@@ -171,8 +171,8 @@ impl Chat {
             hash: hash.clone(),
             asked: asked.clone(),
         };
-        match self.start(order, place).await? {
-            Ok(accepted) => Ok(Accepted { headroom, ..accepted }),
+        match self.start(order, place, charge).await? {
+            Ok(accepted) => Ok(accepted),
             Err(NotOpened::Refused(refused)) => Err(refused),
             Err(NotOpened::Repeat) => {
                 self.find_repeat(ctx, &asked, &hash).await?.ok_or(Refused::IdempotencyConflict)
@@ -184,10 +184,11 @@ impl Chat {
         &self,
         order: Order,
         place: Place,
+        charge: Charge,
     ) -> Result<Result<Accepted, NotOpened>, Refused> {
         let key = SessionKey::new(order.ctx, order.conversation);
         let (reply, answer) = oneshot::channel();
-        let mut start = Start { order: Box::new(order), reply, place };
+        let mut start = Start { order: Box::new(order), reply, place, charge };
         // The actor may be ending just now; the one opened after it is not.
         for _ in 0..2 {
             match self.registry.open(&self.core, key).try_send(start) {
@@ -217,12 +218,7 @@ impl Chat {
             return Err(Refused::IdempotencyConflict);
         }
         let log = self.attach(ctx, turn.id).await?;
-        Ok(log.map(|log| Accepted {
-            turn: turn.id,
-            conversation: turn.conversation_id,
-            log,
-            headroom: Vec::new(),
-        }))
+        Ok(log.map(|log| Accepted { turn: turn.id, conversation: turn.conversation_id, log }))
     }
 
     /// What happens in users' conversations.

@@ -10,6 +10,7 @@ use super::open::{NotOpened, Order};
 use super::registry::{Registry, SessionKey};
 use super::service::Core;
 use super::turn::{self, Reply};
+use crate::limiter::Charge;
 use crate::types::TurnId;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub(super) struct Start {
     pub(super) reply: Reply,
     /// Kept until the turn is over.
     pub(super) place: Place,
+    pub(super) charge: Charge,
 }
 
 struct Running {

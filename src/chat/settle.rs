@@ -212,6 +212,12 @@ impl Settlement {
         Ok(Some(Settled { last, keep_log }))
     }
 
+    /// What the model read and wrote.
+    pub(super) fn tokens(&self) -> u64 {
+        let chat = self.items.iter().filter(|item| item.meter.is_of_chat());
+        chat.map(|item| u64::try_from(item.quantity).unwrap_or(0)).sum()
+    }
+
     fn bill(&self) -> Bill {
         Bill {
             tenant: self.tenant,

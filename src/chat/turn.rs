@@ -31,12 +31,13 @@ const TRIES_AGAINST_ERRORS: u32 = 5;
 
 /// Runs one turn. Every path ends in one terminal part, and in one settlement.
 pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
-    let Start { order, reply, place } = start;
+    let Start { order, reply, place, charge } = start;
     core.live.begin(order.turn);
     let opened = match open(&core, &order).await {
         Ok(opened) => opened,
         Err(not_opened) => {
             core.live.give_up(order.turn);
+            drop(charge); // it used nothing, and who is refused may ask again at once
             // The asker may have left; then nobody needs the answer.
             drop(reply.send(Err(not_opened)));
             return;
@@ -46,12 +47,8 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
     core.live.insert(order.ctx, Arc::clone(&log), ends.clone());
     core.mirror.add(&log);
     announce(&core, &order);
-    let accepted = Accepted {
-        turn: order.turn,
-        conversation: order.conversation,
-        log: Arc::clone(&log),
-        headroom: Vec::new(),
-    };
+    let accepted =
+        Accepted { turn: order.turn, conversation: order.conversation, log: Arc::clone(&log) };
     drop(reply.send(Ok(accepted)));
     let prompt_tokens = Arc::new(AtomicU32::new(0));
     let (finish, finished) = oneshot::channel();
@@ -70,6 +67,7 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
     let model = core.retriever.embedding_model();
     let unwritten = (written, log.lines_from(written).0);
     let settlement = Settlement::new((&order, &opened), answer, prompt, model, unwritten);
+    charge.settle(settlement.tokens()).await; // before anybody hears the end and asks again
     settle(&core, settlement, &log).await;
     core.live.mark_ended(order.turn);
     drop(place);

@@ -188,7 +188,7 @@ impl Cluster {
     }
 
     /// In the order of the calls.
-    fn send(&self, command: Cmd) {
+    pub(super) fn send(&self, command: Cmd) {
         if let Some(shared) = &self.shared
             && shared.outbox.try_send(command).is_err()
         {

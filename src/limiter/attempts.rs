@@ -1,13 +1,19 @@
 //! A limit per key of any kind: how often something may be tried in a span of time.
 
-use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter as Governor};
+use super::times::{Times, Watch};
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::{Quota, RateLimiter as Governor};
+use sha2::{Digest, Sha256};
 use std::num::NonZeroU32;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// Counts attempts by key.
 pub struct Attempts {
-    cells: DefaultKeyedRateLimiter<String>,
+    cells: Governor<Uuid, Times, Watch, NoOpMiddleware<Nanos>>,
+    times: Times,
 }
 
 impl Attempts {
@@ -18,7 +24,8 @@ impl Attempts {
         let quota = Quota::with_period(span / n.get())
             .unwrap_or_else(|| Quota::per_minute(NonZeroU32::MIN))
             .allow_burst(n);
-        Self { cells: Governor::keyed(quota) }
+        let times = Times::default();
+        Self { cells: Governor::new(quota, times.clone(), Watch::default()), times }
     }
 
     /// Counts an attempt.
@@ -27,13 +34,19 @@ impl Attempts {
     /// With the time to wait, when there were too many.
     pub fn take(&self, key: &str) -> Result<(), Duration> {
         self.cells
-            .check_key(&key.to_owned())
-            .map_err(|until| until.wait_time_from(DefaultClock::default().now()))
+            .check_key(&short(key))
+            .map_err(|until| until.wait_time_from(self.cells.clock().now()))
     }
 
     /// Forgets keys that are full again.
     pub fn sweep(&self) {
-        self.cells.retain_recent();
-        self.cells.shrink_to_fit();
+        self.times.sweep(self.cells.clock().now());
     }
+}
+
+/// Whoever is not logged in chooses the key: however long it is, no more than this is kept.
+fn short(key: &str) -> Uuid {
+    let hash: [u8; 32] = Sha256::digest(key).into();
+    let (half, _) = hash.split_at(16);
+    Uuid::from_slice(half).unwrap_or_default()
 }

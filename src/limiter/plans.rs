@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const FRESH: Duration = Duration::from_secs(5);
+const KEPT: Duration = Duration::from_secs(600);
 
 /// Looks plans up. Cheap to clone.
 #[derive(Clone)]
@@ -47,6 +48,12 @@ impl Plans {
         }
     }
 
+    /// What is remembered, however old; nothing is asked.
+    #[must_use]
+    pub fn remembered(&self, tenant: TenantId) -> Option<PlanLimits> {
+        self.known.get(&tenant).map(|entry| entry.1)
+    }
+
     async fn load(&self, tenant: TenantId) -> Result<PlanLimits, DbError> {
         let mut tx = self.db.tenant(tenant).await?;
         let plan = Plan::of(&mut tx, tenant).await?;
@@ -65,6 +72,6 @@ impl Plans {
 
     /// Forgets what is old.
     pub fn sweep(&self) {
-        self.known.retain(|_, (at, _)| at.elapsed() < Duration::from_secs(600));
+        self.known.retain(|_, (at, _)| at.elapsed() < KEPT);
     }
 }

@@ -42,6 +42,13 @@ impl Meter {
         Self::StoredBytes,
     ];
 
+    /// Tokens that the chat model read or wrote.
+    #[must_use]
+    pub fn is_of_chat(self) -> bool {
+        use Meter::{CachedInputTokens, InputTokens, OutputTokens, ReasoningTokens};
+        matches!(self, InputTokens | CachedInputTokens | OutputTokens | ReasoningTokens)
+    }
+
     /// The word in the database and in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -103,9 +103,17 @@ impl Office {
         match dice.random_range(0..100) {
             0..45 => self.reserve(dice).await,
             45..80 => self.settle(dice).await,
-            80..92 => self.bill_document(dice).await,
+            80..91 => self.bill_document(dice).await,
+            91..95 => self.spread_differently(dice).await,
             _ => self.nothing_is_over_its_limit().await,
         }
+    }
+
+    /// The operator changes over how many rows the tenant's counters are spread.
+    async fn spread_differently(&self, dice: &mut StdRng) {
+        let slices = dice.random_range(1..6);
+        let sql = format!("UPDATE plans SET counter_slices = {slices} WHERE name = 'tiny'");
+        self.database.run(&sql).await;
     }
 
     async fn reserve(&self, dice: &mut StdRng) {

@@ -321,4 +321,43 @@ async fn a_rate_holds_for_all_nodes_together() {
     nodes.redis.stop().await;
     let alone = nodes.anna.stream(json!({"text": "Alone?"})).await;
     assert_eq!(alone.status, 200, "each node counts its own: two of four here");
+    assert!(!alone.header("ratelimit").contains("\"user-requests\";r=0;"), "and tells it");
+}
+
+/// What each node says is left of the user's tokens.
+async fn tokens_left(nodes: &Nodes) -> [u32; 2] {
+    let left = async |user: &User| {
+        let answer = user.request(reqwest::Method::GET, "/v1/me").send().await.unwrap();
+        let left = answer.headers()["ratelimit"].to_str().unwrap().to_owned();
+        let (_, left) = left.split_once("\"user-tokens\";r=").unwrap();
+        left.split(';').next().unwrap().parse().unwrap()
+    };
+    [left(&nodes.anna).await, left(&nodes.anna_too).await]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_turn_used_is_corrected_for_all_nodes_together() {
+    let mut nodes = Nodes::start().await;
+    nodes.database.run("UPDATE plans SET user_tokens_per_minute = 2500").await;
+    let held = nodes.ask().await;
+    assert!(tokens_left(&nodes).await.iter().all(|left| *left < 1_500), "as was estimated");
+    let (status, problem) = nodes.anna_too.refused(json!({"text": "And?"})).await;
+    assert_eq!((status, &problem["code"]), (429, &json!("rate_limited")));
+    nodes.provider.release();
+    held.answer().await;
+    let left = tokens_left(&nodes).await;
+    assert!(left.iter().all(|left| *left > 2_300), "140 were used: {left:?}");
+
+    for user in [&nodes.anna_too, &nodes.anna] {
+        assert_eq!(user.ask("And now?").await.end(), "finish");
+    }
+    nodes.provider.next(Script::text(&["Much."], 2_400, 100));
+    nodes.anna_too.ask("How much?").await;
+    let (status, _) = nodes.anna.refused(json!({"text": "Still?"})).await;
+    assert_eq!(status, 429, "the other node took all that there was");
+
+    nodes.redis.stop().await;
+    assert_eq!(nodes.anna.ask("Alone?").await.end(), "finish", "each node counts its own");
+    let left = tokens_left(&nodes).await;
+    assert!(left[0] > 2_000 && left[1] < 1_500, "corrected here, and still owed there: {left:?}");
 }

@@ -4,6 +4,7 @@
 use super::bounded::bounded;
 use super::serve::run;
 use super::socket::Socket;
+use crate::api::principal::known;
 use crate::api::problem::{Code, Problem};
 use crate::api::state::State;
 use actix_web::http::StatusCode;
@@ -48,6 +49,7 @@ pub(crate) async fn ws_chat(
     // Without a ticket it will say who it is in its first message.
     if let Some(ticket) = offered_ticket(&request) {
         let ctx = state.tickets.redeem(&ticket).await?;
+        known(&request, ctx);
         socket.enter(ctx, state.connections.open(ctx).await?);
     }
     // MessageStream is not Send: this task, and only this one, belongs to the worker. The turns it

@@ -6,12 +6,10 @@ use crate::api::problem::{Code, Problem};
 use crate::api::state::State;
 use crate::api::stream::{Watch, sse_response};
 use crate::chat::{Accepted, Asked, CitationData, Part, UsageData, What};
-use crate::limiter::Headroom;
 use crate::store::DbError;
 use crate::store::turns::Turn;
 use crate::types::{ConversationId, Ctx, IdempotencyKey, MessageId, TurnId};
-use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, post, web};
+use actix_web::{HttpRequest, HttpResponse, post, web};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 use utoipa::ToSchema;
@@ -64,24 +62,6 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Prob
     key.map(Some).map_err(|error| Problem::invalid(format!("Idempotency-Key: {error}.")))
 }
 
-/// `RateLimit-Policy` and `RateLimit`, as the IETF draft writes them.
-fn rate_headers(response: &mut HttpResponseBuilder, headroom: &[Headroom]) {
-    let list = |item: &dyn Fn(&Headroom) -> String| {
-        let text = headroom.iter().map(item).collect::<Vec<_>>().join(", ");
-        HeaderValue::from_str(&text).ok().filter(|_| !text.is_empty())
-    };
-    let policy = list(&|h| format!("\"{}\";q={};w=60", h.policy, h.limit));
-    let left = list(&|h| {
-        // Seconds until one more is there.
-        let t = if h.remaining > 0 { 0 } else { 60_u32.div_ceil(h.limit.max(1)) };
-        format!("\"{}\";r={};t={t}", h.policy, h.remaining)
-    });
-    if let (Some(policy), Some(left)) = (policy, left) {
-        response.insert_header((HeaderName::from_static("ratelimit-policy"), policy));
-        response.insert_header((HeaderName::from_static("ratelimit"), left));
-    }
-}
-
 /// Ask, and stream the parts of the answer as server-sent events (AI SDK UI Message Stream v1).
 #[utoipa::path(post, path = "/v1/chat/stream", tag = "chat", security(("bearer" = [])),
     request_body = AskBody, params(("Idempotency-Key" = Option<String>, Header)),
@@ -97,7 +77,6 @@ pub(crate) async fn stream(
     let watch = Watch::open(&state, ctx).await?; // before anything is asked
     let accepted = ask(&request, &state, ctx, body).await?;
     let mut response = HttpResponse::Ok();
-    rate_headers(&mut response, &accepted.headroom);
     Ok(sse_response(&mut response, accepted.log.cursor(0), Some(accepted.conversation), watch))
 }
 
@@ -133,9 +112,7 @@ pub(crate) async fn send(
         (answer.model, answer.provider) = (turn.model, turn.provider);
     }
     answer.latency_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let mut response = HttpResponse::Ok();
-    rate_headers(&mut response, &accepted.headroom);
-    Ok(response.json(answer))
+    Ok(HttpResponse::Ok().json(answer))
 }
 
 /// Reads the log to its end. A failed turn is a problem, with the turn's id to look at it.

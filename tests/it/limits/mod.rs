@@ -2,6 +2,7 @@
 
 mod bills;
 mod concurrency;
+mod headers;
 mod pages;
 mod quotas;
 mod rates;

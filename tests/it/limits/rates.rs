@@ -1,29 +1,9 @@
 //! Requests per minute: told before they are used up, refused with the time to wait afterwards.
 
 use super::{Plan, ledger, reserved};
-use crate::support::{World, WorldOptions};
+use crate::support::{Script, World};
 use reqwest::Method;
 use serde_json::{Value, json};
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_answer_says_what_is_left() {
-    let world = World::with(WorldOptions { plan: "free", ..WorldOptions::default() }).await;
-    let anna = world.user("anna@acme.test").await;
-    let policy = "\"user-requests\";q=30;w=60, \"tenant-requests\";q=120;w=60, \
-                  \"user-tokens\";q=60000;w=60, \"tenant-tokens\";q=200000;w=60";
-    let stream = anna.stream(json!({"text": "One?"})).await;
-    assert_eq!(stream.header("ratelimit-policy"), policy);
-    let left = stream.header("ratelimit").to_owned();
-    assert!(
-        left.starts_with("\"user-requests\";r=29;t=0, \"tenant-requests\";r=119;t=0"),
-        "{left}"
-    );
-    stream.answer().await;
-    let body = json!({"text": "Two?"}).to_string();
-    let sent = anna.request(Method::POST, "/v1/chat/send").body(body).send().await.unwrap();
-    assert_eq!(sent.headers()["ratelimit-policy"], policy);
-    assert!(sent.headers()["ratelimit"].to_str().unwrap().starts_with("\"user-requests\";r=2"));
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_who_asks_too_often_is_told_when_to_come_back() {
@@ -81,13 +61,61 @@ async fn a_burst_is_admitted_up_to_the_limit() {
     world.database.check_books().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tokens_a_minute_are_limited_too() {
+/// A world where a user has 2,500 tokens a minute: a short question is estimated at some 2,000.
+async fn narrow() -> World {
     let world = Plan::rates(10_000, 10_000).world().await;
     world.database.run("UPDATE plans SET user_tokens_per_minute = 2500 WHERE name = 'tiny'").await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_a_minute_are_limited_too() {
+    let world = narrow().await;
     let anna = world.user("anna@acme.test").await;
-    assert_eq!(anna.ask("One?").await.end(), "finish");
+    world.provider.next(Script::held(2, 1));
+    let mut running = anna.stream(json!({"text": "One?"})).await;
+    running.until_text("w0").await;
     let (status, problem) = anna.post("/v1/chat/send", json!({"text": "Two?"})).await;
     assert_eq!((status, &problem["code"]), (429, &json!("rate_limited")));
     assert!(problem["detail"].as_str().unwrap().contains("user tokens"), "{problem}");
+    world.provider.release();
+    running.rest().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_used_less_than_was_estimated_leaves_room_for_the_next() {
+    let world = narrow().await;
+    world.provider.always(Script::text(&["Yes."], 20, 2));
+    let anna = world.user("anna@acme.test").await;
+    for question in ["One?", "Two?", "Three?"] {
+        assert_eq!(anna.ask(question).await.end(), "finish");
+    }
+    world.provider.next(Script::error(400, "invalid_request_error"));
+    assert_eq!(anna.ask("Four?").await.end(), "error", "it used nothing");
+    world.provider.next(Script::held(4, 2));
+    let mut stopped = anna.stream(json!({"text": "Five?"})).await;
+    stopped.until_text("w1").await;
+    assert_eq!(anna.stop(&stopped.turn()).await, 202);
+    stopped.rest().await;
+    assert_eq!(anna.ask("Six?").await.end(), "finish");
+    let nowhere = json!({"text": "Where?", "conversation_id": uuid::Uuid::now_v7()});
+    for _ in 0..3 {
+        assert_eq!(anna.refused(nowhere.clone()).await.0, 404, "nor does what never began");
+    }
+    assert_eq!(anna.ask("Seven?").await.end(), "finish");
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_used_more_than_was_estimated_takes_it_from_the_next() {
+    let world = narrow().await;
+    let anna = world.user("anna@acme.test").await;
+    world.provider.next(Script::text(&["Much."], 2_000, 480));
+    assert_eq!(anna.ask("One?").await.end(), "finish");
+    let (status, problem) = anna.refused(json!({"text": "Two?"})).await;
+    assert_eq!((status, &problem["code"]), (429, &json!("rate_limited")));
+    let wait = problem["retry_after_ms"].as_u64().unwrap();
+    assert!((10_000..=60_000).contains(&wait), "some 2,000 of 2,500 a minute are missing: {wait}");
+    let ben = world.user("ben@acme.test").await;
+    assert_eq!(ben.ask("One?").await.end(), "finish", "it was hers");
 }

@@ -2,10 +2,12 @@
 
 use super::within;
 use futures_util::{SinkExt, StreamExt};
+use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
@@ -18,6 +20,18 @@ pub struct Socket {
     aside: VecDeque<Value>,
 }
 
+fn asking(base: &str, protocols: Option<&str>, headers: &[(&'static str, &str)]) -> Request {
+    let url = format!("{}/ws/chat", base.replace("http://", "ws://"));
+    let mut request = url.into_client_request().unwrap();
+    if let Some(protocols) = protocols {
+        request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());
+    }
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    request
+}
+
 impl Socket {
     /// Connects, offering these subprotocols and sending these headers; the error is the status.
     pub async fn open(
@@ -25,15 +39,7 @@ impl Socket {
         protocols: Option<&str>,
         headers: &[(&'static str, &str)],
     ) -> Result<Self, u16> {
-        let url = format!("{}/ws/chat", base.replace("http://", "ws://"));
-        let mut request = url.into_client_request().unwrap();
-        if let Some(protocols) = protocols {
-            request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());
-        }
-        for (name, value) in headers {
-            request.headers_mut().insert(*name, value.parse().unwrap());
-        }
-        match connect_async(request).await {
+        match connect_async(asking(base, protocols, headers)).await {
             Ok((stream, response)) => {
                 let protocol = response.headers().get("sec-websocket-protocol");
                 let protocol = protocol.map(|value| value.to_str().unwrap().to_owned());
@@ -42,6 +48,12 @@ impl Socket {
             Err(Error::Http(response)) => Err(response.status().as_u16()),
             Err(error) => panic!("no WebSocket and no refusal: {error}"),
         }
+    }
+
+    /// Connects and hangs up; returns the headers of the 101.
+    pub async fn handshake(base: &str, protocols: Option<&str>) -> HeaderMap {
+        let (_hung_up, response) = connect_async(asking(base, protocols, &[])).await.expect("101");
+        response.headers().clone()
     }
 
     /// One that is open already.
