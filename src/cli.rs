@@ -228,10 +228,11 @@ async fn verify_ledger(db: &Db, tenant: Option<String>) -> Result<(), Failure> {
     for difference in &report.differences {
         say(difference);
     }
-    match report.found {
-        0 => Ok(say(&format!("{} rows of {} tenants verified", report.rows, report.tenants))),
-        n => Err(Failure::Other(format!("the books are wrong: {n} differences"))),
+    if report.found > 0 {
+        return Err(Failure::Other(format!("the books are wrong: {} differences", report.found)));
     }
+    say(&format!("{} rows of {} tenants verified", report.rows, report.tenants));
+    Ok(())
 }
 
 fn flags<const N: usize>(given: [(&str, Option<String>); N]) -> BTreeMap<String, String> {

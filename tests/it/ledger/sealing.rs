@@ -17,7 +17,7 @@ async fn a_row_that_was_written_first_and_seen_last_is_numbered_last() {
     books.seal().await;
     books.seal().await;
     let numbers = "SELECT event_id::text AS t FROM billing.ledger_v1 WHERE meter = 'pages' ORDER BY ledger_seq";
-    assert_eq!(database.texts(numbers).await, [quick.clone()]);
+    assert_eq!(database.texts(numbers).await, std::slice::from_ref(&quick));
     let complete = format!(
         "SELECT count(*) AS n FROM ledger_state WHERE complete_through >= '{written}'::timestamptz"
     );
