@@ -947,12 +947,14 @@ GRANT SELECT ON tenant_prices, quota_overrides, quota_topups, quota_counters, re
 
 GRANT USAGE ON SCHEMA billing TO docent_ledger, docent_app;
 
+-- Every seal has its row. The join is an outer one all the same: then the planner knows that it gives a
+-- row for each, and reads the next thousand by the index instead of joining everything.
 CREATE VIEW billing.ledger_v1 WITH (security_invoker = true) AS
-  SELECT s.ledger_seq, t.slug AS tenant, l.tenant_id, s.tenant_seq, l.user_id, l.event_id, l.kind, l.turn_id,
+  SELECT s.ledger_seq, t.slug AS tenant, s.tenant_id, s.tenant_seq, l.user_id, l.event_id, l.kind, l.turn_id,
          l.document_id, l.assistant_id, l.step, l.meter, l.quantity, l.provenance, l.model, l.price_version,
          l.cost_nano_usd, l.period_start, l.day_start, l.occurred_at, s.hash
   FROM ledger_seals s
-  JOIN usage_ledger l ON l.tenant_id = s.tenant_id AND l.event_id = s.event_id AND l.month = s.month
+  LEFT JOIN usage_ledger l ON l.tenant_id = s.tenant_id AND l.event_id = s.event_id AND l.month = s.month
   JOIN tenants t ON t.tenant_id = s.tenant_id;
 COMMENT ON VIEW billing.ledger_v1 IS 'Every metered quantity, once, as soon as it has a number (about a second). cost_nano_usd is NULL where the model has no price.';
 COMMENT ON COLUMN billing.ledger_v1.ledger_seq IS 'Grows without gaps, in the order in which rows become visible here: read on from the last one.';
