@@ -1058,3 +1058,4 @@ CREATE VIEW billing.differences_v1 WITH (security_invoker = true) AS
 COMMENT ON VIEW billing.differences_v1 IS 'Empty when the books are right: each row is a counter that differs from what it is a projection of.';
 
 GRANT SELECT ON ALL TABLES IN SCHEMA billing TO docent_billing, docent_ledger;
+GRANT SELECT ON billing.ledger_v1, billing.periods_v1 TO docent_app;  -- of their own tenant, as everywhere

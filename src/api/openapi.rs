@@ -2,8 +2,8 @@
 
 use super::problem::Problem;
 use super::v1::{
-    assistants, auth, chat, conversations, files, messages, quota, receipt, server, turns, upload,
-    usage,
+    assistants, auth, billing, chat, conversations, files, messages, quota, receipt, server, turns,
+    upload, usage,
 };
 use super::{health, stream};
 use actix_web::{HttpResponse, get};
@@ -25,7 +25,8 @@ use utoipa_swagger_ui::SwaggerUi;
         upload::upload, files::list, files::get, files::events, files::content, files::page, files::remove,
         chat::stream, chat::send, turns::stream, turns::stop, receipt::receipt, stream::websocket::ws_chat,
         conversations::list, conversations::get, conversations::rename, conversations::remove,
-        messages::list, messages::turn_to, quota::quota, usage::usage,
+        messages::list, messages::turn_to, quota::quota, usage::usage, billing::ledger,
+        billing::periods,
     ),
     components(schemas(Problem)),
     modifiers(&Bearer)

@@ -5,8 +5,8 @@ use super::problem::{Code, Problem};
 use super::state::State;
 use super::stream::ws_chat;
 use super::v1::{
-    assistants, auth, chat, conversations, files, messages, quota, receipt, server, turns, upload,
-    usage,
+    assistants, auth, billing, chat, conversations, files, messages, quota, receipt, server, turns,
+    upload, usage,
 };
 use super::{health, openapi, page};
 use actix_web::http::header;
@@ -79,6 +79,8 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(quota::quota)
             .service(receipt::receipt)
             .service(usage::usage)
+            .service(billing::ledger)
+            .service(billing::periods)
             .default_service(web::to(nothing_here));
     }
 }

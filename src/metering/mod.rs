@@ -6,6 +6,7 @@
 
 mod bill;
 mod chain;
+mod correct;
 mod months;
 mod reserve;
 mod seal;
@@ -16,6 +17,7 @@ mod warn;
 
 pub use bill::{Bill, Item, Prices};
 pub use chain::{FORMAT, moment};
+pub use correct::{Correction, correct};
 pub use months::{close_months, make_months, retain};
 pub use reserve::{Ask, Grant, QuotaExceeded, ReserveError, quote, reserve};
 pub use seal::{Pass, seal};

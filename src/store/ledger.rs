@@ -33,10 +33,12 @@ pub struct TurnEntry {
     pub meter: String,
     pub quantity: i64,
     pub provenance: String,
+    pub model: Option<String>,
+    pub price_version: Option<String>,
     pub cost_nano_usd: Option<i64>,
 }
 
-/// The entries of several turns.
+/// The entries of several turns, but for refunds.
 pub async fn of_turns(
     conn: &mut Conn,
     tenant: TenantId,
@@ -44,6 +46,7 @@ pub async fn of_turns(
 ) -> QueryResult<Vec<TurnEntry>> {
     usage_ledger::table
         .filter(usage_ledger::tenant_id.eq(tenant).and(usage_ledger::turn_id.eq_any(turns)))
+        .filter(usage_ledger::kind.ne("refund"))
         .select(TurnEntry::as_select())
         .load(conn)
         .await

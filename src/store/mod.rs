@@ -12,6 +12,7 @@ mod tx;
 mod vector;
 
 pub mod assistants;
+pub mod billing;
 pub mod blobs;
 pub mod chunks;
 pub mod citations;
@@ -28,6 +29,7 @@ pub mod ledger_state;
 pub mod login_codes;
 pub mod messages;
 pub mod nodes;
+pub mod operator;
 pub mod pages;
 pub mod plans;
 pub mod prices;

@@ -72,13 +72,14 @@ struct Orphan {
     id: TurnId,
 }
 
-/// True of a turn `t` whose node is dead. A database that was restarted gives every node the time of
+/// True of a turn `t` whose node is dead, or that has run for longer than any may: then its node has
+/// lost it, and what it reserved would be held for ever. A database that was restarted gives every node the time of
 /// a lease to come back: none of them could renew while it was away.
-const ORPHANED: &str = "NOT EXISTS (SELECT FROM nodes n WHERE n.id = t.owner
+const ORPHANED: &str = "(t.created_at < now() - interval '20 minutes' OR NOT EXISTS (SELECT FROM nodes n WHERE n.id = t.owner
        AND n.lease_until <> '-infinity'
-       AND greatest(n.lease_until, pg_postmaster_start_time() + make_interval(secs => $1)) >= now())";
+       AND greatest(n.lease_until, pg_postmaster_start_time() + make_interval(secs => $1)) >= now()))";
 
-/// Running turns whose node is dead. Needs a system transaction.
+/// Running turns whose node is dead or has lost them. Needs a system transaction.
 pub async fn orphans(conn: &mut Conn, limit: i64) -> QueryResult<Vec<(TenantId, TurnId)>> {
     let sql = format!(
         "SELECT tenant_id, id FROM turns t WHERE state = 'running' AND {ORPHANED} LIMIT $2"

@@ -2,6 +2,7 @@
 
 pub(super) mod assistants;
 pub(super) mod auth;
+pub(super) mod billing;
 pub(super) mod chat;
 pub(super) mod conversations;
 pub(super) mod files;
