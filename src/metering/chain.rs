@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn the_line_is_as_documented() {
         let id = "01920000-0000-7000-8000-000000000001";
-        let at = "2026-11-18T06:26:40.000250Z";
+        let at = "2026-11-18T11:06:40.000250Z";
         let expected = format!(
             "1\t7\t{id}\t3\t{id}\t2026-11-01\tusage\t{id}\t\\N\t{id}\t\\N\t0\tinput_tokens\t1200\texact\t\
              a\\tb\\\\c\\nd\t\\N\t180000\t{at}\t{at}\t{at}\n"

@@ -240,5 +240,5 @@ fn or_unknown(cost: Option<i64>) -> String {
 /// Usage costs what its price says, and nothing is known without one. A correction costs what
 /// somebody wrote.
 fn rightly_priced(entry: &Entry, expected: Option<i64>) -> bool {
-    matches!(entry.kind.as_str(), "credit" | "refund") || entry.cost_nano_usd == expected
+    entry.meter == "correction" || entry.kind == "refund" || entry.cost_nano_usd == expected
 }

@@ -2,7 +2,7 @@
 
 use super::{ALL_SEALED, verify};
 use crate::support::{Script, World, WorldOptions};
-use docent::metering::verify_on;
+use docent::metering::{Correction, correct, verify_on};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -12,7 +12,17 @@ async fn the_books_of_a_server_are_right_and_stay_right() {
     let eve = world.user("eve@globex.test").await;
     anna.has_document("a.md", b"# Counting\n\nOne counts from zero.").await;
     for user in [&anna, &eve, &anna] {
-        assert_eq!(user.ask("How does one count?").await.end(), "finish");
+        let answer = user.ask("How does one count?").await;
+        assert_eq!(answer.end(), "finish");
+        // What is given back are rows, too.
+        let tenant = user.tenant_id.parse().unwrap();
+        let mut tx = world.db().await.tenant(tenant).await.unwrap();
+        let refund = Correction::Refund { turn: answer.turn.parse().unwrap() };
+        for correction in [refund, Correction::Credit { nano_usd: 5 }] {
+            let given = correct(&mut tx, tenant, None, uuid::Uuid::now_v7(), correction);
+            assert!(given.await.unwrap() > 0);
+        }
+        tx.commit().await.unwrap();
     }
     world.database.until(ALL_SEALED).await;
     let (code, out) = verify(&world.database, &[]).await;
