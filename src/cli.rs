@@ -7,6 +7,7 @@ use crate::api;
 use crate::app::{AppError, DevOptions, dev, serve};
 use crate::config::{Layers, NAMES, Settings};
 use crate::documents::extract::{Format, run_child};
+use crate::metering;
 use crate::runtime::Tasks;
 use crate::store::{self, Db, DbOptions};
 use crate::telemetry;
@@ -63,6 +64,9 @@ enum Command {
     /// The ledger's way to billing systems.
     #[command(subcommand)]
     Export(export::ExportCommand),
+    /// The bill.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// Print the API's description.
     Openapi,
     /// Read a document from standard input and print its text as JSON.
@@ -116,6 +120,18 @@ enum UserCommand {
         role: Role,
         #[arg(long, default_value = "")]
         name: String,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+#[derive(Subcommand)]
+enum LedgerCommand {
+    /// Check the books: hashes, numbers, costs, sums and counters. Exits with 1 when something is wrong.
+    Verify {
+        /// Only this tenant: slug or id.
+        #[arg(long)]
+        tenant: Option<String>,
         #[command(flatten)]
         target: Target,
     },
@@ -197,6 +213,9 @@ async fn run(command: Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::Export(command) => export::run(command).await,
+        Command::Ledger(LedgerCommand::Verify { tenant, target }) => {
+            verify_ledger(&open(&target).await?, tenant).await
+        }
         Command::Openapi => {
             let json = api::document().to_pretty_json();
             say(&json.map_err(|error| Failure::Other(error.to_string()))?);
@@ -204,6 +223,22 @@ async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Extract { .. } => Ok(()), // ran before the runtime was made
     }
+}
+
+async fn verify_ledger(db: &Db, tenant: Option<String>) -> Result<(), Failure> {
+    let tenant = match tenant {
+        Some(name) => Some(Directory::new(db.clone()).find(&name).await?.id),
+        None => None,
+    };
+    let report = metering::verify(db, tenant).await?;
+    for difference in &report.differences {
+        say(difference);
+    }
+    if report.found > 0 {
+        return Err(Failure::Other(format!("the books are wrong: {} differences", report.found)));
+    }
+    say(&format!("{} rows of {} tenants verified", report.rows, report.tenants));
+    Ok(())
 }
 
 fn flags<const N: usize>(given: [(&str, Option<String>); N]) -> BTreeMap<String, String> {

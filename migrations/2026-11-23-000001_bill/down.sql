@@ -2,6 +2,7 @@
 -- and reasoning tokens apart, stored bytes, numbers and hashes) is folded into what the older one has, or lost.
 
 DROP VIEW billing.differences_v1, billing.periods_v1, billing.usage_v1, billing.quotas_v1, billing.ledger_v1;
+DROP FUNCTION billing.differences;
 DROP TRIGGER limits_changed ON plans;
 ALTER TABLE usage_ledger NO FORCE ROW LEVEL SECURITY;
 ALTER TABLE reservations NO FORCE ROW LEVEL SECURITY;

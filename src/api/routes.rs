@@ -5,8 +5,8 @@ use super::problem::{Code, Problem};
 use super::state::State;
 use super::stream::ws_chat;
 use super::v1::{
-    assistants, auth, billing, chat, conversations, files, messages, operator, quota, server,
-    turns, upload, usage,
+    assistants, auth, billing, chat, conversations, files, messages, operator, quota, receipt,
+    server, turns, upload, usage,
 };
 use super::{health, openapi, page};
 use actix_web::http::header;
@@ -77,6 +77,7 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(messages::list)
             .service(messages::turn_to)
             .service(quota::quota)
+            .service(receipt::receipt)
             .service(usage::usage)
             .service(billing::ledger)
             .service(billing::periods)

@@ -148,6 +148,8 @@ impl App {
             let exporter = Exporter::new(db.clone(), node, vendor, Pace::default());
             worker::run_exporter(&tasks, exporter);
         }
+        let retention_months = settings.ledger.retention_months;
+        worker::run_sealer(&tasks, worker::Sealer { db: db.clone(), retention_months });
         let closing_sockets = CancellationToken::new();
         let drain_timeout = settings.server.drain_timeout;
         let state = State::new(StateParts {

@@ -44,6 +44,7 @@ pub const NAMES: &[&str] = &[
     "EXPORT_LAGO_URL",
     "EXPORT_WEBHOOK_URL",
     "EXPORT_WEBHOOK_SECRET",
+    "LEDGER_RETENTION_MONTHS",
     "LOG",
     "LOG_FORMAT",
 ];
@@ -142,6 +143,13 @@ pub struct LoginSettings {
     pub codes_per_quarter_hour: u32,
 }
 
+/// The bill.
+#[derive(Clone, Copy, Debug)]
+pub struct LedgerSettings {
+    /// `LEDGER_RETENTION_MONTHS`: whole months that the ledger keeps, at least 13; by default all.
+    pub retention_months: Option<u32>,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -159,6 +167,7 @@ pub struct Settings {
     pub models: ModelSettings,
     pub mail: MailSettings,
     pub login: LoginSettings,
+    pub ledger: LedgerSettings,
     /// `INGEST_CONCURRENCY`: documents ingested at once, default 2.
     pub ingest_concurrency: usize,
     pub exports: ExportSettings,
@@ -199,6 +208,7 @@ impl Settings {
                     if dev { 100 } else { 5 },
                 ),
             },
+            ledger: ledger(l),
             ingest_concurrency: l.parse("INGEST_CONCURRENCY", "a number of documents", 2),
             exports: ExportSettings::read(l),
             log: l.text("LOG").unwrap_or_else(|| "info".into()),
@@ -293,6 +303,14 @@ fn chat(l: &mut Layers) -> ChatSettings {
         retention: Duration::from_secs(l.parse("TURN_RETENTION", "a number of seconds", 600)),
         connections_per_user: l.parse("CONNECTIONS_PER_USER", "a number of connections", 50),
     }
+}
+
+fn ledger(l: &mut Layers) -> LedgerSettings {
+    let months = l.parse("LEDGER_RETENTION_MONTHS", "a number of months", 0);
+    if (1..13).contains(&months) {
+        l.complain("LEDGER_RETENTION_MONTHS must be 13 or more: a year is billed and compared");
+    }
+    LedgerSettings { retention_months: (months > 0).then_some(months) }
 }
 
 fn models(l: &mut Layers) -> ModelSettings {

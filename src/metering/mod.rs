@@ -5,13 +5,22 @@
 //! crash, a retry and the sweeper cannot bill it twice.
 
 mod bill;
+mod chain;
 mod correct;
+mod months;
 mod reserve;
+mod seal;
 mod settle;
 mod usage;
+mod verify;
+mod warn;
 
 pub use bill::{Bill, Item, Prices};
+pub use chain::{FORMAT, moment};
 pub use correct::{Correction, correct};
+pub use months::{close_months, make_months, retain};
 pub use reserve::{Ask, Grant, QuotaExceeded, ReserveError, quote, reserve};
+pub use seal::{Pass, seal};
 pub use settle::{adjust, bill_now, release_document, settle_turn};
 pub use usage::{Group, Overview, Slice, Totals, overview};
+pub use verify::{Report, verify, verify_on};

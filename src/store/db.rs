@@ -154,7 +154,8 @@ impl Db {
         self.begin(&format!("BEGIN; {DEADLINES}; SET LOCAL ROLE docent_system")).await
     }
 
-    /// A transaction for exporters: it reads the ledger across tenants, and keeps how far they are.
+    /// A transaction of the ledger's keepers, across tenants: it numbers, chains, sums, checks and exports
+    /// it, and reads no text.
     ///
     /// # Errors
     /// `Unavailable` when no connection could be had in time.

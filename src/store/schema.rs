@@ -251,6 +251,7 @@ diesel::table! {
         month -> Date,
         event_id -> Uuid,
         ledger_seq -> Int8,
+        day -> Date,
         hash -> Bytea,
         sealed_at -> Timestamptz,
     }

@@ -63,5 +63,9 @@ pub fn describe() {
     describe_counter!("docent_exported_total", "Rows that a vendor has, by exporter");
     describe_gauge!("docent_export_lag_rows", "Rows that are not exported yet, by exporter");
     describe_gauge!("docent_export_parked", "Rows that a vendor refused, by exporter");
+    describe_gauge!("docent_ledger_seal_lag_seconds", "Age of the oldest row of the last sealed");
+    describe_gauge!("docent_ledger_differences", "What the last check of the books found wrong");
+    describe_counter!("docent_ledger_verified_rows_total", "Rows of the ledger that were checked");
+    describe_counter!("docent_quota_warnings_total", "Warnings of quotas by percent: 80, 100");
     describe_counter!("docent_task_panics_total", "Panics of background tasks, by task");
 }

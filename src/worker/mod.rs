@@ -3,7 +3,9 @@
 mod export;
 mod ingest;
 mod janitor;
+mod sealer;
 
 pub use export::run_exporter;
 pub use ingest::run_ingestion;
 pub use janitor::{Janitor, run_janitor};
+pub use sealer::{Sealer, run_sealer};

@@ -32,6 +32,7 @@ mod gate;
 mod hostile_pdf;
 mod idempotency;
 mod isolation;
+mod ledger;
 mod limits;
 mod login;
 mod metering_properties;

@@ -10,6 +10,7 @@ pub(super) mod messages;
 pub(super) mod operator;
 pub(super) mod paging;
 pub(super) mod quota;
+pub(super) mod receipt;
 pub(super) mod server;
 pub(super) mod turns;
 pub(super) mod upload;

@@ -79,6 +79,7 @@ async fn settled_in(world: &World, email: &str, secret: &str) -> (User, Belongin
     let message = answer.of("start")[0]["messageId"].as_str().unwrap().to_owned();
     let (turn, conversation) = (answer.turn, answer.conversation);
     world.database.run(&what_others_write(&user)).await;
+    world.database.until("SELECT (count(*) = 0)::int::bigint AS n FROM ledger_batches").await;
     (user, Belongings { file, turn, conversation, message })
 }
 
