@@ -67,6 +67,9 @@ enum Command {
     /// The bill.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// What models cost.
+    #[command(subcommand)]
+    Prices(PricesCommand),
     /// Print the API's description.
     Openapi,
     /// Read a document from standard input and print its text as JSON.
@@ -103,6 +106,19 @@ enum TenantCommand {
         /// Its days and months are those of the bill: Europe/Vienna, for instance.
         #[arg(long, default_value = "UTC")]
         time_zone: String,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+#[derive(Subcommand)]
+enum PricesCommand {
+    /// Add what is new in a list like deploy/prices.toml; a version that is there never changes.
+    Load {
+        file: PathBuf,
+        /// The own prices of one tenant: slug or id.
+        #[arg(long)]
+        tenant: Option<String>,
         #[command(flatten)]
         target: Target,
     },
@@ -216,6 +232,9 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Ledger(LedgerCommand::Verify { tenant, target }) => {
             verify_ledger(&open(&target).await?, tenant).await
         }
+        Command::Prices(PricesCommand::Load { file, tenant, target }) => {
+            load_prices(&open(&target).await?, &file, tenant).await
+        }
         Command::Openapi => {
             let json = api::document().to_pretty_json();
             say(&json.map_err(|error| Failure::Other(error.to_string()))?);
@@ -223,6 +242,19 @@ async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Extract { .. } => Ok(()), // ran before the runtime was made
     }
+}
+
+async fn load_prices(db: &Db, file: &Path, tenant: Option<String>) -> Result<(), Failure> {
+    let unreadable = |error| Failure::Other(format!("{}: {error}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    let tenant = match tenant {
+        Some(name) => Some(Directory::new(db.clone()).find(&name).await?.id),
+        None => None,
+    };
+    let loaded = metering::load_prices(db, &text, tenant).await;
+    let added = loaded.map_err(|error| Failure::Other(format!("{}: {error}", file.display())))?;
+    say(&format!("Added {added} prices."));
+    Ok(())
 }
 
 async fn verify_ledger(db: &Db, tenant: Option<String>) -> Result<(), Failure> {

@@ -17,6 +17,7 @@ use crate::export::{Exporter, Pace, Vendor};
 use crate::jobs::Queue;
 use crate::limiter::{Connections, Plans, RateLimiter};
 use crate::mail::Mailer;
+use crate::metering;
 use crate::retrieval::Retriever;
 use crate::runtime::Tasks;
 use crate::store::{Db, DbOptions, embeddings};
@@ -87,6 +88,10 @@ impl App {
         db.check_isolation().await?;
         // The tokenizer takes a moment to load: not on the first question's time.
         drop(tokio::task::spawn_blocking(|| tokens::count("")));
+        // What the operator changed of a version that is ours stays theirs.
+        if let Err(error) = metering::load_prices(&db, metering::LIST, None).await {
+            tracing::warn!(%error, "The list of prices that comes along was not added");
+        }
         let models = Models::new(&settings.models)?;
         let model_id = embedding_model(&db, &models).await?;
         let node = NodeId::new();

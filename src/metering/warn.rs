@@ -26,13 +26,13 @@ pub(super) async fn warn<'a>(
     }
     let alerts = quota_alerts::insert_due(conn, &tenants, &scopes).await?;
     for alert in &alerts {
-        announce(alert);
+        note(alert);
     }
     Ok(())
 }
 
-/// Tells of a warning. It is in `quota_alerts` by now, in the transaction that is still open.
-fn announce(alert: &QuotaAlert) {
+/// Notes a warning; the outbox tells it.
+fn note(alert: &QuotaAlert) {
     let percent = alert.percent.to_string();
     metrics::counter!("docent_quota_warnings_total", "percent" => percent).increment(1);
     tracing::info!(

@@ -2,8 +2,9 @@
 
 use super::Conn;
 use crate::types::{Meter, TenantId};
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Text, Uuid};
+use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid};
 use diesel_async::RunQueryDsl;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,67 @@ pub struct Price {
     /// For one request, not for a million. `None`: requests have no price of their own.
     #[diesel(sql_type = Nullable<BigInt>)]
     pub request: Option<i64>,
+}
+
+/// A version to be added.
+#[derive(Clone, Debug)]
+pub struct NewPrice {
+    pub version: String,
+    pub model: String,
+    pub valid_from: DateTime<Utc>,
+    pub input: i64,
+    pub cached_input: Option<i64>,
+    pub output: i64,
+    pub reasoning: Option<i64>,
+    pub request: Option<i64>,
+}
+
+impl NewPrice {
+    /// Adds it to the list, or to a tenant's own prices; false when the version is there. The list needs
+    /// the owner.
+    pub async fn insert(&self, conn: &mut Conn, tenant: Option<TenantId>) -> QueryResult<bool> {
+        let (table, column, value) = match tenant {
+            Some(_) => ("tenant_prices", "tenant_id, ", "$9, "),
+            None => ("prices", "", ""),
+        };
+        let sql = format!(
+            "INSERT INTO {table} ({column}version, model, valid_from, input, cached_input, output, reasoning, request)
+             SELECT {value}$1, $2, $3, $4, $5, $6, $7, $8 WHERE $9::uuid IS NOT DISTINCT FROM $9
+             ON CONFLICT DO NOTHING"
+        );
+        Ok(self.bind(&sql, tenant).execute(conn).await? == 1)
+    }
+
+    /// Whether this very price has its version.
+    pub async fn is_there(&self, conn: &mut Conn, tenant: Option<TenantId>) -> QueryResult<bool> {
+        let table = if tenant.is_some() { "tenant_prices" } else { "prices" };
+        let own = if tenant.is_some() { "tenant_id = $9" } else { "$9::uuid IS NULL" };
+        let sql = format!(
+            "SELECT 1 FROM {table} WHERE {own} AND version = $1 AND model = $2 AND valid_from = $3 AND input = $4
+               AND cached_input IS NOT DISTINCT FROM $5 AND output = $6
+               AND reasoning IS NOT DISTINCT FROM $7 AND request IS NOT DISTINCT FROM $8"
+        );
+        Ok(self.bind(&sql, tenant).execute(conn).await? == 1)
+    }
+
+    fn bind(
+        &self,
+        sql: &str,
+        tenant: Option<TenantId>,
+    ) -> diesel::query_builder::BoxedSqlQuery<'_, diesel::pg::Pg, diesel::query_builder::SqlQuery>
+    {
+        diesel::sql_query(sql)
+            .into_boxed::<diesel::pg::Pg>()
+            .bind::<Text, _>(&self.version)
+            .bind::<Text, _>(&self.model)
+            .bind::<Timestamptz, _>(self.valid_from)
+            .bind::<BigInt, _>(self.input)
+            .bind::<Nullable<BigInt>, _>(self.cached_input)
+            .bind::<BigInt, _>(self.output)
+            .bind::<Nullable<BigInt>, _>(self.reasoning)
+            .bind::<Nullable<BigInt>, _>(self.request)
+            .bind::<Nullable<Uuid>, _>(tenant)
+    }
 }
 
 impl Price {

@@ -34,7 +34,8 @@ pub struct QuotaAlert {
 }
 
 /// Writes down what is due for these tenants and users (`scopes`, the tenants among them) in the
-/// periods that are open, and returns it. Needs a ledger transaction.
+/// periods that are open, puts it into the outbox as `quota.warning`, and returns it. Needs a ledger
+/// transaction.
 pub async fn insert_due(
     conn: &mut Conn,
     tenants: &[TenantId],
@@ -47,14 +48,19 @@ pub async fn insert_due(
            FROM billing.quotas_v1 q CROSS JOIN (VALUES (80::smallint), (100::smallint)) p (percent)
            WHERE q.tenant_id = ANY ($1) AND q.scope IN ('tenant', 'user') AND q.scope_id = ANY ($2)
              AND (q.period = 'total' OR q.period_start > billing_now() - interval '32 days')
-             AND q.period_end > billing_now() AND q.used > 0
+             AND (q.period_end IS NULL OR q.period_end > billing_now()) AND q.used > 0
              AND q.used::numeric * 100 >= q.max_amount::numeric * p.percent),
          given AS (
            INSERT INTO quota_alerts (tenant_id, scope, scope_id, period, period_start, meter, percent)
              SELECT tenant_id, scope, scope_id, period, period_start, meter, percent FROM due
-             ON CONFLICT DO NOTHING RETURNING *)
-         SELECT d.* FROM due d
-         JOIN given USING (tenant_id, scope, scope_id, period, period_start, meter, percent)",
+             ON CONFLICT DO NOTHING RETURNING *),
+         fresh AS (
+           SELECT d.* FROM due d
+           JOIN given USING (tenant_id, scope, scope_id, period, period_start, meter, percent)),
+         told AS (
+           INSERT INTO outbox (tenant_id, id, type, data)
+             SELECT tenant_id, gen_random_uuid(), 'quota.warning', to_jsonb(fresh) - 'tenant_id' FROM fresh)
+         SELECT * FROM fresh",
     )
     .bind::<Array<Uuid>, _>(tenants.to_vec())
     .bind::<Array<Uuid>, _>(scopes.to_vec())

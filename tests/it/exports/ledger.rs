@@ -37,8 +37,8 @@ impl Ledger {
                  CASE WHEN i % 10 = 9 THEN -3 WHEN i % 10 = 8 THEN 0 ELSE i * 7 + 1 END, 'exact',
                  CASE WHEN i % 3 > 0 THEN i * 1234567 END, month, month
                FROM fresh;
-             INSERT INTO ledger_seals (tenant_id, tenant_seq, month, event_id, ledger_seq, hash)
-               SELECT tenant_id, seq, month, event_id, seq, '' FROM fresh"
+             INSERT INTO ledger_seals (tenant_id, tenant_seq, month, event_id, ledger_seq, hash, day)
+               SELECT tenant_id, seq, month, event_id, seq, '', month FROM fresh"
         );
         self.database.run(&format!("BEGIN; {rows}; COMMIT")).await;
     }

@@ -6,6 +6,7 @@ mod concurrency;
 mod headers;
 mod operator;
 mod pages;
+mod prices;
 mod quotas;
 mod rates;
 mod turns;
