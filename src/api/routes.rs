@@ -5,7 +5,8 @@ use super::problem::{Code, Problem};
 use super::state::State;
 use super::stream::ws_chat;
 use super::v1::{
-    assistants, auth, chat, conversations, files, messages, quota, server, turns, upload, usage,
+    assistants, auth, chat, conversations, estimate, files, messages, quota, server, turns, upload,
+    usage, usage_csv,
 };
 use super::{health, openapi, page};
 use actix_web::http::header;
@@ -67,6 +68,7 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(files::remove)
             .service(chat::stream)
             .service(chat::send)
+            .service(estimate::estimate)
             .service(turns::stream)
             .service(turns::stop)
             .service(conversations::list)
@@ -77,6 +79,7 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(messages::turn_to)
             .service(quota::quota)
             .service(usage::usage)
+            .service(usage_csv::usage_csv)
             .default_service(web::to(nothing_here));
     }
 }

@@ -12,4 +12,4 @@ mod usage;
 pub use bill::{Bill, Item, Prices};
 pub use reserve::{Ask, Grant, QuotaExceeded, ReserveError, quote, reserve};
 pub use settle::{adjust, bill_now, release_document, settle_turn};
-pub use usage::{Group, Overview, Slice, Totals, overview};
+pub use usage::{Group, Overview, Slice, Totals, Typical, overview, typical};

@@ -4,6 +4,7 @@ pub(super) mod assistants;
 pub(super) mod auth;
 pub(super) mod chat;
 pub(super) mod conversations;
+pub(super) mod estimate;
 pub(super) mod files;
 pub(super) mod messages;
 pub(super) mod paging;
@@ -12,5 +13,6 @@ pub(super) mod server;
 pub(super) mod turns;
 pub(super) mod upload;
 pub(super) mod usage;
+pub(super) mod usage_csv;
 
 pub(super) use turns::resume_from;
