@@ -48,4 +48,5 @@ mod sessions;
 mod shutdown;
 mod slow_readers;
 mod uploads;
+mod usage;
 mod websocket;
