@@ -65,7 +65,7 @@ export function money(nanoUsd) {
 /** What tokens cost; said, and not taken for nothing, where they have no price. */
 export function costWords({ tokens, cost_nano_usd: cost, unpriced_tokens: unpriced }) {
   if (!unpriced) return money(cost);
-  return unpriced >= tokens && !cost ? "no price" : `${money(cost)} + ${short(unpriced)} tokens without a price`;
+  return unpriced >= tokens && !cost ? "no price" : `${money(cost)} + ${short(unpriced)} unpriced`;
 }
 
 /** A quantity as its meter is read. */

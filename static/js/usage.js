@@ -16,9 +16,9 @@ export class UsageView {
     this.gauge = gauge;
     this.whole = role !== undefined && role !== "member";
     this.asked = 0;
-    this.scope = choice("Whose", "usage-scope", this.whole ? { tenant: "Your organisation", user: "Yours" } : { user: "Yours" }, () => this.#scoped());
+    this.scope = choice("Whose", "usage-scope", this.whole ? { tenant: "Everybody", user: "Only you" } : { user: "Only you" }, () => this.#scoped());
     this.group = choice("By", "usage-group", {}, () => this.#load());
-    this.days = choice("Days", "usage-days", Object.fromEntries(DAYS.map((n) => [n, `Last ${n} days`])), () => this.#load());
+    this.days = choice("Days", "usage-days", Object.fromEntries(DAYS.map((n) => [n, `${n} days`])), () => this.#load());
     this.days.value = "30";
     this.limits = h("div", { "data-testid": "usage-limits" });
     this.used = h("div", { class: "used", "data-testid": "usage-used", "aria-live": "polite" });

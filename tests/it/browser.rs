@@ -233,24 +233,30 @@ async fn browser_warns_of_a_limit_and_keeps_the_question_that_was_refused() {
 #[ignore = "needs Chromium and ChromeDriver; .ci/run has them"]
 async fn browser_shows_an_owner_who_used_what_and_saves_it() {
     let world = World::start().await;
-    world.user(ADDRESS).await.ask("Mine?").await;
-    world.user("ben@acme.test").await.ask("His?").await;
+    for (who, output) in [(ADDRESS, 1_000), ("ben@acme.test", 21_000)] {
+        world.provider.next(Script::text(&["Forty-two."], 2_000, output));
+        world.user(who).await.ask("Who pays?").await;
+    }
+    world.database.run("UPDATE assistants SET name = 'Librarian'").await;
     world.database.run("UPDATE users SET role = 'owner' WHERE email = 'anna@acme.test'").await;
     let browser = logged_in(&world.base).await;
     browser.on_a_phone().await;
     let gauge = browser.see("usage-gauge").await;
     gauge.send_keys(&char::from(Key::Enter).to_string()).await.unwrap(); // without a mouse
     let used = |what: &str| format!("//*[@data-testid='usage-used']{what}");
-    for who in [ADDRESS, "ben@acme.test"] {
-        browser.find(&used(&format!("//tr[contains(., '{who}')][contains(., '$0.0000')]"))).await;
+    for (who, tokens, cost) in
+        [(ADDRESS, "3,000", "$0.0009"), ("ben@acme.test", "23,000", "$0.013")]
+    {
+        let row = format!("//tr[contains(., '{who}')][td='{tokens}'][contains(., '{cost}')]");
+        browser.find(&used(&row)).await;
     }
     browser.find(&used("//*[@data-testid='usage-chart']//*[name()='rect']")).await;
     assert_eq!(browser.overflow().await, 0, "nothing is wider than the phone");
     browser.choose("usage-group", "assistant").await;
-    browser.find(&used("//tr[contains(., 'Assistant')]")).await;
+    browser.find(&used("//tr[contains(., 'Librarian')]")).await;
     browser.click("usage-csv").await;
     let csv = browser.downloaded("docent-usage-tenant-by-assistant.csv").await;
-    assert!(csv.starts_with("day,key,name,requests,"), "{csv}");
+    assert!(csv.starts_with("day,key,name,requests,") && csv.contains("Librarian"), "{csv}");
     browser.choose("usage-scope", "user").await;
     browser.find("//*[@data-testid='usage-group'][not(option[@value='user'])]").await;
     assert_eq!(browser.complaints().await, Vec::<Value>::new());

@@ -35,7 +35,7 @@ pub(crate) struct QuotaView {
     scope: String,
     /// day, month, or total for what is a level.
     period: String,
-    /// requests, tokens, cost_nano_usd, pages or stored_bytes.
+    /// `requests`, `tokens`, `cost_nano_usd`, `pages` or `stored_bytes`.
     meter: String,
     /// Null: counted, not limited.
     limit: Option<i64>,
