@@ -1,6 +1,6 @@
 // The middle of the window: shows one thread, keeps the running ones, and routes frames to them.
 
-import { complain, fill, h, icon, iconButton, toast } from "./dom.js";
+import { announce, complain, fill, h, icon, iconButton, toast } from "./dom.js";
 import { Composer } from "./composer.js";
 import { isForLater, reason } from "./refusal.js";
 import { AutoScroll } from "./scroll.js";
@@ -26,7 +26,7 @@ export class Chat extends EventTarget {
     this.holder = h("div", { class: "holder" });
     this.jump = iconButton("down", "Jump to latest", { class: "jump", hidden: true, text: true });
     this.box = h("div", { class: "scroller", tabindex: "-1", "aria-label": "Messages", role: "region" }, this.holder);
-    this.warningText = h("span", { role: "status", "data-testid": "quota-warning" });
+    this.warningText = h("span", { "data-testid": "quota-warning" });
     this.warning = h("div", { class: "warning", hidden: true }, icon("alert"), this.warningText,
       iconButton("close", "Put this warning away", { "data-testid": "quota-warning-close", onclick: () => this.#dismiss() }));
     this.refused = h("div", { class: "notice failed", role: "alert", hidden: true, "data-testid": "refused" });
@@ -82,7 +82,8 @@ export class Chat extends EventTarget {
 
   /** A line above the composer that stays while it is true; null takes it off. */
   warn(sentence, level) {
-    if (this.warningText.textContent !== (sentence ?? "")) this.warningText.textContent = sentence ?? "";
+    if (sentence && this.warningText.textContent !== sentence) announce(sentence);
+    this.warningText.textContent = sentence ?? "";
     this.warning.hidden = !sentence || !this.refused.hidden; // the reason says the same, and more
     this.warning.dataset.level = level;
   }

@@ -26,6 +26,7 @@ const STAGES = {
 
 export const number = (n) => whole.format(n);
 export const short = (n) => (n < 10000 ? whole.format(n) : compact.format(n));
+export const upper = (text) => text[0].toUpperCase() + text.slice(1);
 export const stageSentence = (stage) => STAGES[stage] ?? "Processing";
 export const meterName = (meter) => METERS[meter] ?? meter.replaceAll("_", " ");
 export const day = (value) => longDate.format(new Date(value));

@@ -34,12 +34,15 @@ export class Gauge extends EventTarget {
     return tightest(this.quota?.data ?? []);
   }
 
+  get #away() {
+    return (store.get(PUT_AWAY) ?? "").split("\n").filter(Boolean);
+  }
+
   /** The warning that is shown is not to be shown again. */
   putAway() {
     const meter = this.#tightest;
     if (!meter) return;
-    const kept = (store.get(PUT_AWAY) ?? "").split("\n").filter(Boolean);
-    store.set(PUT_AWAY, [...kept, warningKey(meter)].slice(-KEPT).join("\n"));
+    store.set(PUT_AWAY, [...this.#away, warningKey(meter)].slice(-KEPT).join("\n"));
     this.#warn(meter);
   }
 
@@ -59,8 +62,7 @@ export class Gauge extends EventTarget {
   }
 
   #warn(meter) {
-    const putAway = meter && (store.get(PUT_AWAY) ?? "").split("\n").includes(warningKey(meter));
-    const sentence = putAway ? null : warning(meter);
+    const sentence = meter && this.#away.includes(warningKey(meter)) ? null : warning(meter);
     this.dispatchEvent(new CustomEvent("warning", { detail: { sentence, level: meter ? level(share(meter)) : "fine" } }));
   }
 }

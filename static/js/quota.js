@@ -1,6 +1,6 @@
 // Limits in words: which is the tightest, how near it is, what of it is worth a warning.
 
-import { amount, day, meterName, time } from "./format.js";
+import { amount, day, meterName, time, upper } from "./format.js";
 
 /** Only what a question counts against; pages and stored bytes stop no question. */
 const ASKING = new Set(["requests", "tokens", "cost_nano_usd"]);
@@ -57,5 +57,3 @@ export function refusalSentence(quota) {
   const taken = amount(quota.meter, quota.used + (quota.reserved ?? 0));
   return `This would exceed ${limitName(quota)}: ${taken} are used. ${anew(quota)}`.trim();
 }
-
-const upper = (text) => text[0].toUpperCase() + text.slice(1);

@@ -2,7 +2,7 @@
 
 import { dailyChart, sums, sumTable, tokens } from "./chart.js";
 import { complain, fill, h, iconButton } from "./dom.js";
-import { amount, costWords, day, meterName, METERS, number } from "./format.js";
+import { amount, costWords, day, meterName, METERS, number, upper } from "./format.js";
 import { level, percent, share } from "./quota.js";
 
 const GROUPS = { assistant: "assistant", model: "model", user: "person" };
@@ -116,5 +116,3 @@ function meterRow(meter) {
     h("span", null, name), h("span", { class: "meter-amount" }, `${amount(meter.meter, used)}${held} of ${amount(meter.meter, limit)} (${percent(part)})`),
     h("progress", { max: "100", value: String(Math.min(100, Math.floor(part * 100))), "aria-label": name }));
 }
-
-const upper = (text) => text[0].toUpperCase() + text.slice(1);
