@@ -2,8 +2,8 @@
 
 use super::problem::Problem;
 use super::v1::{
-    assistants, auth, billing, chat, conversations, files, messages, operator, quota, receipt,
-    server, turns, upload, usage,
+    assistants, auth, billing, chat, conversations, estimate, files, messages, operator, quota,
+    receipt, server, turns, upload, usage, usage_csv,
 };
 use super::{health, stream};
 use actix_web::{HttpResponse, get};
@@ -23,9 +23,9 @@ use utoipa_swagger_ui::SwaggerUi;
         auth::request_code, auth::verify_code, auth::refresh, auth::logout, auth::me, auth::ws_tickets,
         assistants::list,
         upload::upload, files::list, files::get, files::events, files::content, files::page, files::remove,
-        chat::stream, chat::send, turns::stream, turns::stop, receipt::receipt, stream::websocket::ws_chat,
+        chat::stream, chat::send, estimate::estimate, turns::stream, turns::stop, receipt::receipt, stream::websocket::ws_chat,
         conversations::list, conversations::get, conversations::rename, conversations::remove,
-        messages::list, messages::turn_to, quota::quota, usage::usage, billing::ledger,
+        messages::list, messages::turn_to, quota::quota, usage::usage, usage_csv::usage_csv, billing::ledger,
         billing::periods, operator::correct, operator::set_limit, operator::top_up, operator::read_audit,
         operator::change_tenant,
     ),

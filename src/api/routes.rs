@@ -5,8 +5,8 @@ use super::problem::{Code, Problem};
 use super::state::State;
 use super::stream::ws_chat;
 use super::v1::{
-    assistants, auth, billing, chat, conversations, files, messages, operator, quota, receipt,
-    server, turns, upload, usage,
+    assistants, auth, billing, chat, conversations, estimate, files, messages, operator, quota,
+    receipt, server, turns, upload, usage, usage_csv,
 };
 use super::{health, openapi, page};
 use actix_web::http::header;
@@ -68,6 +68,7 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(files::remove)
             .service(chat::stream)
             .service(chat::send)
+            .service(estimate::estimate)
             .service(turns::stream)
             .service(turns::stop)
             .service(conversations::list)
@@ -86,6 +87,7 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(operator::top_up)
             .service(operator::read_audit)
             .service(operator::change_tenant)
+            .service(usage_csv::usage_csv)
             .default_service(web::to(nothing_here));
     }
 }

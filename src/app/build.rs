@@ -256,8 +256,15 @@ fn bind(state: State) -> Result<(Server, SocketAddr), AppError> {
 }
 
 fn cors(state: &State) -> Cors {
-    let exposed =
-        ["x-request-id", "x-turn-id", "x-conversation-id", "ratelimit", "ratelimit-policy"];
+    let exposed = [
+        "x-request-id",
+        "x-turn-id",
+        "x-conversation-id",
+        "ratelimit",
+        "ratelimit-policy",
+        "docent-quota",
+        "content-disposition",
+    ];
     let mut cors = Cors::default()
         .allow_any_method()
         .allow_any_header()

@@ -6,7 +6,7 @@ use super::asked::{Asked, What};
 use super::service::ChatParts;
 use super::{history, prompt};
 use crate::llm::{ChatMessage, tokens};
-use crate::metering::{self, Ask, Grant, Prices};
+use crate::metering::{self, Ask, Prices};
 use crate::store::assistants::Assistant;
 use crate::store::conversations::{self, Conversation, NewConversation};
 use crate::store::messages::{Message, NewMessage};
@@ -28,6 +28,14 @@ pub(super) struct Order {
     pub(super) asked: Asked,
     /// Of the request, to tell a repeat from another request with the same key.
     pub(super) hash: Vec<u8>,
+}
+
+impl Order {
+    pub(super) fn new(ctx: Ctx, asked: Asked, hash: Vec<u8>) -> Self {
+        let conversation = asked.conversation().unwrap_or_else(ConversationId::new);
+        let is_new = asked.conversation().is_none();
+        Self { ctx, turn: TurnId::new(), conversation, is_new, asked, hash }
+    }
 }
 
 /// An opened turn.
@@ -62,25 +70,50 @@ impl<E: Into<Refused>> From<E> for NotOpened {
 pub(super) async fn open(parts: &ChatParts, order: &Order) -> Result<Opened, NotOpened> {
     let ctx = order.ctx;
     let mut tx = parts.db.tenant(ctx.tenant).await?;
-    let assistant = assistant(&mut tx, order).await?;
+    let (mut opened, stored) = begin(&mut tx, parts, order).await?;
     if let (true, Some(question)) = (order.is_new, order.asked.question()) {
         NewConversation {
             tenant_id: ctx.tenant,
             id: order.conversation,
             user_id: ctx.user,
-            assistant_id: assistant.id,
+            assistant_id: opened.assistant,
             title: &question.title(),
         }
         .insert(&mut tx)
         .await?;
     }
-    let stored = stored(&mut tx, order).await?;
+    // From here on no other turn adds to the conversation: its branch can be read.
+    insert_turn(&mut tx, parts, order, &opened).await?;
+    if stored.is_none() && !order.is_new {
+        conversations::lock(&mut tx, ctx.tenant, ctx.user, order.conversation).await?;
+    }
+    let before = recall(&mut tx, order, &mut opened, stored).await?;
+    if order.asked.question().is_some() {
+        insert_question(&mut tx, order, &opened, before).await?;
+    }
+    conversations::asked(&mut tx, ctx.tenant, order.conversation, opened.question).await?;
+    let grant = metering::reserve(&mut tx, ctx, order.turn, parts.node, ask(parts, &opened));
+    let grant = grant.await.map_err(Refused::from)?;
+    tx.commit().await?;
+    opened.prices = grant.prices;
+    opened.max_output = u32::try_from(grant.output).unwrap_or(opened.max_output);
+    Ok(opened)
+}
+
+/// What is asked, and of whom; with the stored question that is edited or answered again.
+pub(super) async fn begin(
+    tx: &mut Conn,
+    parts: &ChatParts,
+    order: &Order,
+) -> Result<(Opened, Option<Message>), Refused> {
+    let assistant = assistant(tx, order).await?;
+    let stored = stored(tx, order).await?;
     let (question, text) = match (order.asked.question(), &stored) {
         (Some(question), _) => (MessageId::new(), question.as_str().to_owned()),
         (None, Some(stored)) => (stored.id, stored.content.clone()),
-        (None, None) => return Err(Refused::NoMessage.into()),
+        (None, None) => return Err(Refused::NoMessage),
     };
-    let mut opened = Opened {
+    let opened = Opened {
         question,
         text,
         answer: MessageId::new(),
@@ -91,26 +124,40 @@ pub(super) async fn open(parts: &ChatParts, order: &Order) -> Result<Opened, Not
         history: Vec::new(),
         max_output: parts.max_output_tokens,
     };
-    // From here on no other turn adds to the conversation: its branch can be read.
-    insert_turn(&mut tx, parts, order, &opened).await?;
+    Ok((opened, stored))
+}
+
+/// What was said before the question; returns the message that it follows.
+pub(super) async fn recall(
+    tx: &mut Conn,
+    order: &Order,
+    opened: &mut Opened,
+    stored: Option<Message>,
+) -> Result<Option<MessageId>, Refused> {
     let before = match stored {
         Some(stored) => stored.parent_id,
         None if order.is_new => None,
-        None => leaf(&mut tx, order).await?,
+        None => leaf(tx, order).await?,
     };
     if let Some(before) = before {
-        let earlier = Message::branch(&mut tx, ctx.tenant, before, history::LOOK_BACK).await?;
+        let tenant = order.ctx.tenant;
+        let earlier = Message::branch(tx, tenant, before, history::LOOK_BACK).await?;
         opened.history = history::fitting(&earlier);
     }
-    if order.asked.question().is_some() {
-        insert_question(&mut tx, order, &opened, before).await?;
+    Ok(before)
+}
+
+/// What the turn wants to use at most.
+pub(super) fn ask<'a>(parts: &'a ChatParts, opened: &'a Opened) -> Ask<'a> {
+    Ask {
+        assistant: opened.assistant,
+        model: &opened.model,
+        embedding_model: parts.retriever.embedding_model(),
+        input: prompt::most_tokens(&opened.instructions, &opened.history, &opened.text),
+        output: i64::from(opened.max_output),
+        least_output: LEAST_OUTPUT,
+        embedding: i64::from(tokens::count(&opened.text)),
     }
-    conversations::asked(&mut tx, ctx.tenant, order.conversation, opened.question).await?;
-    let grant = reserve(&mut tx, parts, order, &opened).await?;
-    tx.commit().await?;
-    opened.prices = grant.prices;
-    opened.max_output = u32::try_from(grant.output).unwrap_or(opened.max_output);
-    Ok(opened)
 }
 
 /// The question that is edited or answered again.
@@ -134,7 +181,6 @@ async fn stored(tx: &mut Conn, order: &Order) -> Result<Option<Message>, Refused
 /// Where the active branch ends.
 async fn leaf(tx: &mut Conn, order: &Order) -> Result<Option<MessageId>, Refused> {
     let ctx = order.ctx;
-    conversations::lock(tx, ctx.tenant, ctx.user, order.conversation).await?;
     let found = Conversation::find(tx, ctx.tenant, ctx.user, order.conversation).await?;
     Ok(found.ok_or(Refused::NoConversation)?.leaf_id)
 }
@@ -207,22 +253,4 @@ fn broken_constraint(error: &Error) -> Option<&str> {
         Error::DatabaseError(DatabaseErrorKind::UniqueViolation, info) => info.constraint_name(),
         _ => None,
     }
-}
-
-async fn reserve(
-    tx: &mut Conn,
-    parts: &ChatParts,
-    order: &Order,
-    opened: &Opened,
-) -> Result<Grant, Refused> {
-    let ask = Ask {
-        assistant: opened.assistant,
-        model: &opened.model,
-        embedding_model: parts.retriever.embedding_model(),
-        input: prompt::most_tokens(&opened.instructions, &opened.history, &opened.text),
-        output: i64::from(opened.max_output),
-        least_output: LEAST_OUTPUT,
-        embedding: i64::from(tokens::count(&opened.text)),
-    };
-    Ok(metering::reserve(tx, order.ctx, order.turn, parts.node, ask).await?)
 }

@@ -4,6 +4,7 @@ use super::accepted::{Accepted, Refused};
 use super::admission::{Admission, Place};
 use super::asked::{Asked, What};
 use super::commands::{Command, Commands};
+use super::estimate::{Estimate, estimate};
 use super::feed::Feed;
 use super::follow::{Copies, Following};
 use super::live::LiveTurns;
@@ -163,14 +164,7 @@ impl Chat {
         if self.draining() {
             return Err(Refused::Draining); // the drain waits for those who had a place before it
         }
-        let order = Order {
-            ctx,
-            turn: TurnId::new(),
-            conversation: asked.conversation().unwrap_or_else(ConversationId::new),
-            is_new: asked.conversation().is_none(),
-            hash: hash.clone(),
-            asked: asked.clone(),
-        };
+        let order = Order::new(ctx, asked.clone(), hash.clone());
         match self.start(order, place, charge).await? {
             Ok(accepted) => Ok(accepted),
             Err(NotOpened::Refused(refused)) => Err(refused),
@@ -178,6 +172,17 @@ impl Chat {
                 self.find_repeat(ctx, &asked, &hash).await?.ok_or(Refused::IdempotencyConflict)
             }
         }
+    }
+
+    /// What this would cost, and whether it would be taken; nothing is started, held or counted.
+    ///
+    /// # Errors
+    /// Where [`Chat::ask`] refuses, but for limits.
+    pub async fn estimate(&self, ctx: Ctx, asked: Asked) -> Result<Estimate, Refused> {
+        if !ctx.role.chats() {
+            return Err(Refused::Forbidden);
+        }
+        estimate(&self.core, &Order::new(ctx, asked, Vec::new())).await
     }
 
     async fn start(

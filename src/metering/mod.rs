@@ -24,5 +24,5 @@ pub use price_list::{LIST, PriceError, load_prices};
 pub use reserve::{Ask, Grant, QuotaExceeded, ReserveError, quote, reserve};
 pub use seal::{Pass, seal};
 pub use settle::{adjust, bill_now, release_document, settle_turn};
-pub use usage::{Group, Overview, Slice, Totals, overview};
+pub use usage::{Group, Overview, Slice, Totals, Typical, overview, typical};
 pub use verify::{Report, verify, verify_on};

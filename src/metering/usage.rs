@@ -3,7 +3,7 @@
 
 use crate::store::Conn;
 use crate::store::usage::{self, Row};
-use crate::types::{TenantId, UserId};
+use crate::types::{Ctx, Meter, TenantId, UserId};
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::QueryResult;
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,4 +104,38 @@ pub async fn overview(
         }
     }
     Ok(overview)
+}
+
+/// What a turn is like on average.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Typical {
+    /// Everything the model read.
+    pub input: i64,
+    /// Everything it wrote.
+    pub output: i64,
+    /// `None`: some of it has no price.
+    pub cost_nano_usd: Option<i64>,
+}
+
+/// What the user's turns with this model were like in the last 30 days; `None`: there was none.
+///
+/// # Errors
+/// When a query fails.
+pub async fn typical(conn: &mut Conn, ctx: Ctx, model: &str) -> QueryResult<Option<Typical>> {
+    let since = usage::calendar(conn, ctx.tenant).await?.today - chrono::Days::new(29);
+    let rows = usage::rows(conn, ctx.tenant, Some(ctx.user), since, "model").await?;
+    let mut sum = Slice::default();
+    rows.iter().filter(|row| row.key.as_deref() == Some(model)).for_each(|row| sum.add(row));
+    let of = |meters: &[Meter]| -> i64 {
+        meters.iter().filter_map(|meter| sum.totals.get(meter.as_str())).sum()
+    };
+    let turns = of(&[Meter::Requests]);
+    if turns <= 0 {
+        return Ok(None);
+    }
+    Ok(Some(Typical {
+        input: of(&[Meter::InputTokens, Meter::CachedInputTokens]) / turns,
+        output: of(&[Meter::OutputTokens, Meter::ReasoningTokens]) / turns,
+        cost_nano_usd: (sum.unpriced == 0).then_some(sum.cost_nano_usd / turns),
+    }))
 }

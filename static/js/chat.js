@@ -1,11 +1,12 @@
 // The middle of the window: shows one thread, keeps the running ones, and routes frames to them.
 
-import { complain, fill, h, iconButton, toast } from "./dom.js";
-import { AutoScroll } from "./scroll.js";
+import { announce, complain, fill, h, icon, iconButton, toast } from "./dom.js";
 import { Composer } from "./composer.js";
+import { isForLater, reason } from "./refusal.js";
+import { AutoScroll } from "./scroll.js";
 import { Thread } from "./thread.js";
 
-/** Emits `shown` (another conversation), `ended` (a turn is over), `created` (a conversation got its id), `elsewhere` (`detail`: a frame about a conversation), `attach`. */
+/** Emits `shown` (another conversation), `ended` (a turn is over), `created` (a conversation got its id), `elsewhere` (`detail`: a frame about a conversation), `attach`, `refused` (a limit), `dismissed` (the warning). */
 export class Chat extends EventTarget {
   constructor({ api, socket, onCite }) {
     super();
@@ -25,11 +26,14 @@ export class Chat extends EventTarget {
     this.holder = h("div", { class: "holder" });
     this.jump = iconButton("down", "Jump to latest", { class: "jump", hidden: true, text: true });
     this.box = h("div", { class: "scroller", tabindex: "-1", "aria-label": "Messages", role: "region" }, this.holder);
-    this.warning = h("p", { class: "warning", role: "status", hidden: true, "data-testid": "quota-warning" });
+    this.warningText = h("span", { "data-testid": "quota-warning" });
+    this.warning = h("div", { class: "warning", hidden: true }, icon("alert"), this.warningText,
+      iconButton("close", "Put this warning away", { "data-testid": "quota-warning-close", onclick: () => this.#dismiss() }));
+    this.refused = h("div", { class: "notice failed", role: "alert", hidden: true, "data-testid": "refused" });
     this.picker = h("select", { class: "picker", "aria-label": "Assistant", hidden: true, onchange: () => this.#welcome() });
     this.el = h("main", { class: "chat", id: "main", tabindex: "-1" },
       this.box,
-      h("div", { class: "dock" }, this.jump, this.warning, this.picker, this.composer.el,
+      h("div", { class: "dock" }, this.jump, this.warning, this.refused, this.picker, this.composer.el,
         h("p", { class: "fine" }, "Answers can be wrong. Check the cited page.")));
     this.scroll = new AutoScroll(this.box, this.jump);
   }
@@ -78,9 +82,22 @@ export class Chat extends EventTarget {
 
   /** A line above the composer that stays while it is true; null takes it off. */
   warn(sentence, level) {
-    if (this.warning.textContent !== (sentence ?? "")) this.warning.textContent = sentence ?? "";
-    this.warning.hidden = !sentence;
+    if (sentence && this.warningText.textContent !== sentence) announce(sentence);
+    this.warningText.textContent = sentence ?? "";
+    this.warning.hidden = !sentence || !this.refused.hidden; // the reason says the same, and more
     this.warning.dataset.level = level;
+  }
+
+  #dismiss() {
+    this.dispatchEvent(new Event("dismissed"));
+    this.composer.input.focus();
+  }
+
+  /** Why the question in the box was not taken; null takes it off. */
+  #explain(problem) {
+    this.refused.hidden = !problem;
+    fill(this.refused, problem ? [icon("alert"), h("span", { dir: "auto" }, reason(problem))] : null);
+    if (problem) this.warning.hidden = true;
   }
 
   /** The conversation was deleted: what still arrives for it is not wanted. */
@@ -110,6 +127,7 @@ export class Chat extends EventTarget {
 
   ask(text) {
     if (this.thread.busy) return;
+    this.#explain(null);
     if (this.thread.empty) this.thread.assistant = this.assistant?.slug ?? null;
     this.thread.ask(text);
   }
@@ -127,6 +145,7 @@ export class Chat extends EventTarget {
     this.#wire(thread);
     fill(this.holder, thread.el);
     this.composer.setBusy(thread.busy);
+    this.#explain(null);
     this.#welcome();
     this.scroll.toEnd();
     this.dispatchEvent(new Event("shown"));
@@ -143,10 +162,7 @@ export class Chat extends EventTarget {
     });
     thread.addEventListener("drawn", () => { if (thread === this.thread) this.scroll.follow(); });
     thread.addEventListener("ended", () => this.dispatchEvent(new CustomEvent("ended", { detail: thread.id })));
-    thread.addEventListener("returned", (event) => {
-      toast(`Another answer is still running in this conversation.${event.detail ? " Your question is back in the box." : ""}`);
-      if (event.detail && thread === this.thread && !this.composer.input.value) this.composer.set(event.detail);
-    });
+    thread.addEventListener("returned", (event) => this.#returned(thread, event.detail));
     thread.addEventListener("changed", () => {
       if (thread.busy) this.running.add(thread);
       else this.running.delete(thread);
@@ -155,6 +171,21 @@ export class Chat extends EventTarget {
       known = thread.id;
       this.dispatchEvent(new CustomEvent("created", { detail: thread.id }));
     });
+  }
+
+  /** A question was not taken: it goes back to the box, unless another one is written there by now. */
+  #returned(thread, { text, problem }) {
+    const back = text && thread === this.thread && !this.composer.input.value;
+    if (back) this.composer.set(text);
+    if (isForLater(problem)) {
+      if (thread === this.thread) {
+        this.#explain(problem);
+        this.#welcome();
+      }
+      this.dispatchEvent(new Event("refused"));
+    } else {
+      toast(`Another answer is still running in this conversation.${back ? " Your question is back in the box." : ""}`);
+    }
   }
 
   /** The empty state: a greeting and questions to begin with. */

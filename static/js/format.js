@@ -6,12 +6,13 @@ const shortDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "s
 const longDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 
+/** What limits count, in the order in which they are shown. */
 export const METERS = {
   requests: "Questions",
-  input_tokens: "Input tokens",
-  output_tokens: "Output tokens",
-  embedding_tokens: "Embedding tokens",
+  tokens: "Tokens",
+  cost_nano_usd: "Cost",
   pages: "Pages indexed",
+  stored_bytes: "Storage",
 };
 
 const STAGES = {
@@ -25,15 +26,18 @@ const STAGES = {
 
 export const number = (n) => whole.format(n);
 export const short = (n) => (n < 10000 ? whole.format(n) : compact.format(n));
+export const upper = (text) => text[0].toUpperCase() + text.slice(1);
 export const stageSentence = (stage) => STAGES[stage] ?? "Processing";
 export const meterName = (meter) => METERS[meter] ?? meter.replaceAll("_", " ");
 export const day = (value) => longDate.format(new Date(value));
-export const shortDay = (value) => shortDate.format(new Date(value));
+/** A date without a time is a day of the calendar, wherever one is. */
+export const shortDay = (value) => shortDate.format(new Date(/^\d{4}-\d\d-\d\d$/.test(value) ? `${value}T00:00` : value));
+export const time = (value) => clock.format(new Date(value));
 
 export function size(bytes) {
   if (bytes < 1024) return `${bytes} B`;
   const kib = bytes / 1024;
-  const [n, unit] = kib < 1024 ? [kib, "KB"] : [kib / 1024, "MB"];
+  const [n, unit] = kib < 1024 ? [kib, "KB"] : kib < 1024 ** 2 ? [kib / 1024, "MB"] : [kib / 1024 ** 2, "GB"];
   return `${n < 10 ? Number(n.toFixed(1)) : Math.round(n)} ${unit}`;
 }
 
@@ -59,6 +63,18 @@ export function money(nanoUsd) {
   return usd < 0.0001 ? "< $0.0001" : `$${usd.toFixed(usd < 0.01 ? 4 : usd < 1 ? 3 : 2)}`;
 }
 
+/** What tokens cost; said, and not taken for nothing, where they have no price. */
+export function costWords({ tokens, cost_nano_usd: cost, unpriced_tokens: unpriced }) {
+  if (!unpriced) return money(cost);
+  return unpriced >= tokens && !cost ? "no price" : `${money(cost)} + ${short(unpriced)} unpriced`;
+}
+
+/** A quantity as its meter is read. */
+export function amount(meter, n) {
+  if (meter === "cost_nano_usd") return money(n);
+  return meter === "stored_bytes" ? size(n) : number(n);
+}
+
 export function pageLabel(citation) {
   const { page, page_end: end } = citation;
   return end && end > page ? `pp. ${page}–${end}` : `p. ${page}`;
@@ -68,11 +84,4 @@ export function seconds(ms) {
   const total = Math.max(1, Math.ceil(ms / 1000));
   if (total < 90) return `${total} s`;
   return total < 5400 ? `${Math.round(total / 60)} min` : `${Math.round(total / 3600)} h`;
-}
-
-/** Whom the limit belongs to, what it counts, when it is free again. */
-export function quotaSentence(quota) {
-  const whose = quota.scope === "user" ? "Your" : "Your organisation’s";
-  const until = quota.resets_at ? ` It starts afresh on ${day(quota.resets_at)}.` : "";
-  return `${whose} limit of ${number(quota.limit)} ${meterName(quota.meter).toLowerCase()} is used up (${number(quota.used)} used).${until}`;
 }

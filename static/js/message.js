@@ -171,7 +171,7 @@ export class AnswerView {
     if (usage) {
       const about = usage.provenance === "estimated" ? "≈ " : "";
       parts.push(`${about}${short(usage.input_tokens)} in · ${short(usage.output_tokens)} out`);
-      if (usage.cost_nano_usd != null) parts.push(money(usage.cost_nano_usd));
+      parts.push(usage.cost_nano_usd == null ? "no price" : money(usage.cost_nano_usd));
     }
     if (!parts.length && !text && !versions && !again) return null;
     const title = usage ? `Tokens read and written${usage.provenance === "estimated" ? " (estimated)" : ""}` : null;

@@ -1,13 +1,14 @@
-// The window of someone logged in: list on the left, chat in the middle, documents or a source on the right.
+// The window of someone logged in: list on the left, chat in the middle, documents, a source or usage on the right.
 
 import { Chat } from "./chat.js";
 import { Conversations } from "./conversations.js";
 import { append, fill, h, iconButton } from "./dom.js";
 import { Files } from "./files.js";
+import { Gauge } from "./gauge.js";
 import { ChatSocket } from "./socket.js";
 import { Sources } from "./sources.js";
 import { themeToggle } from "./theme.js";
-import { Usage } from "./usage.js";
+import { UsageView } from "./usage.js";
 
 const NARROW = window.matchMedia("(max-width: 820px)"); // as in app.css
 const STARTERS = ["What can you tell me from my documents?", "List the main topics with their pages.", "Compare the two most recent documents."];
@@ -19,7 +20,8 @@ export class Shell {
     this.socket = new ChatSocket(api);
     this.sources = new Sources(api);
     this.files = new Files(api, server);
-    this.usage = new Usage(api);
+    this.gauge = new Gauge(api);
+    this.usage = new UsageView(api, this.gauge, session.user?.role);
     this.conversations = new Conversations(api);
     this.chat = new Chat({ api, socket: this.socket, onCite: (citation) => this.#openSource(citation) });
     this.over = new AbortController();
@@ -37,11 +39,9 @@ export class Shell {
       iconButton("plus", "New chat", { text: true, class: "button wide", "data-testid": "new-chat", onclick: () => this.#newChat() }),
       this.conversations.el,
       h("div", { class: "account" },
-        this.usage.el,
-        h("div", { class: "account-row" },
-          h("span", { class: "who" }, h("bdi", null, user?.name || user?.email || "You"), h("small", null, h("bdi", null, tenant?.name ?? ""))),
-          themeToggle(),
-          iconButton("logout", "Log out", { "data-testid": "logout", onclick: () => this.session.logOut() }))));
+        h("span", { class: "who" }, h("bdi", null, user?.name || user?.email || "You"), h("small", null, h("bdi", null, tenant?.name ?? ""))),
+        themeToggle(),
+        iconButton("logout", "Log out", { "data-testid": "logout", onclick: () => this.session.logOut() })));
     this.title = h("h1", { class: "title" }, h("bdi", null, "New chat"));
     this.menu = iconButton("menu", "Conversations", { class: "icon-button narrow-only", "aria-expanded": "false", "aria-controls": "sidebar", onclick: () => this.#nav(true) });
     this.filesButton = iconButton("files", "Documents", { text: true, class: "button", "aria-expanded": "false", "aria-controls": "panel", "data-testid": "documents-open", onclick: () => (this.panel.dataset.view === "files" && !this.panel.hidden ? this.#closePanel() : this.#openFiles()) });
@@ -51,7 +51,7 @@ export class Shell {
       h("header", { class: "panel-head" }, this.panelTitle, iconButton("close", "Close", { "data-testid": "panel-close", onclick: () => this.#closePanel() })),
       this.panelBody);
     this.dropCover = h("div", { class: "drop-cover", hidden: true }, h("div", null, h("strong", null, "Drop to add"), h("span", null, this.files.hint())));
-    this.middle = h("div", { class: "middle" }, h("header", { class: "top" }, this.menu, this.title, this.filesButton), this.chat.el);
+    this.middle = h("div", { class: "middle" }, h("header", { class: "top" }, this.menu, this.title, this.gauge.el, this.filesButton), this.chat.el);
     this.el = h("div", { class: "shell" },
       this.nav,
       h("div", { class: "scrim", onclick: () => { this.#nav(false); this.#closePanel(); } }),
@@ -70,14 +70,18 @@ export class Shell {
       this.rereading = setTimeout(() => conversations.refresh().then(() => this.#heading()), 250);
     });
     chat.addEventListener("ended", async () => {
-      this.usage.refresh();
+      if (this.panel.dataset.view === "usage" && !this.panel.hidden) this.usage.refresh();
+      else this.gauge.refresh();
       await conversations.refresh();
       this.#heading();
     });
     conversations.addEventListener("open", (event) => { this.#nav(false); chat.open(event.detail); });
     conversations.addEventListener("renamed", () => this.#heading());
     conversations.addEventListener("deleted", (event) => { chat.forget(event.detail); });
-    this.usage.addEventListener("level", (event) => chat.warn(event.detail.sentence, event.detail.level));
+    chat.addEventListener("refused", () => this.gauge.refresh());
+    chat.addEventListener("dismissed", () => this.gauge.putAway());
+    this.gauge.addEventListener("warning", (event) => chat.warn(event.detail.sentence, event.detail.level));
+    this.gauge.addEventListener("open", () => this.#toggleUsage());
     this.files.addEventListener("changed", () => chat.refreshWelcome());
     this.files.input.addEventListener("change", () => this.#openFiles());
     NARROW.addEventListener("change", () => this.#cover(), { signal: this.over.signal });
@@ -89,7 +93,7 @@ export class Shell {
     this.#route();
     this.conversations.refresh().then(() => this.#heading());
     this.files.load();
-    this.usage.refresh();
+    this.gauge.refresh();
     this.session.api.get("/v1/assistants").then((found) => this.chat.setAssistants(found.data)).catch(() => {});
   }
 
@@ -98,7 +102,6 @@ export class Shell {
     clearTimeout(this.rereading);
     this.socket.stop();
     this.files.close();
-    this.usage.toggle(false);
   }
 
   #route() {
@@ -147,6 +150,16 @@ export class Shell {
     this.panel.dataset.testid = "files-panel";
   }
 
+  #toggleUsage() {
+    if (this.panel.dataset.view === "usage" && !this.panel.hidden) {
+      this.#closePanel();
+      return;
+    }
+    this.#openPanel("usage", "Usage", this.usage.el);
+    this.panel.dataset.testid = "usage-panel";
+    this.usage.refresh();
+  }
+
   #openPanel(view, title, body) {
     if (!this.panel.contains(document.activeElement)) this.opener = document.activeElement;
     this.panel.hidden = false;
@@ -154,7 +167,7 @@ export class Shell {
     this.panel.setAttribute("aria-label", title);
     this.el.dataset.panel = "open";
     this.panelTitle.textContent = title;
-    this.filesButton.setAttribute("aria-expanded", String(view === "files"));
+    this.#expanded(view);
     fill(this.panelBody, body);
     this.#cover();
     this.panelTitle.focus({ preventScroll: true });
@@ -166,9 +179,14 @@ export class Shell {
     this.panel.hidden = true;
     delete this.el.dataset.panel;
     this.#cover();
-    this.filesButton.setAttribute("aria-expanded", "false");
+    this.#expanded(null);
     if (this.opener?.isConnected) this.opener.focus({ preventScroll: true });
     else this.chat.composer.input.focus();
+  }
+
+  #expanded(view) {
+    this.filesButton.setAttribute("aria-expanded", String(view === "files"));
+    this.gauge.el.setAttribute("aria-expanded", String(view === "usage"));
   }
 
   #nav(open) {
@@ -189,8 +207,7 @@ export class Shell {
   #keys() {
     document.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]")) return;
-      if (this.usage.open) this.usage.toggle(false);
-      else if (this.el.dataset.nav === "open") this.#nav(false);
+      if (this.el.dataset.nav === "open") this.#nav(false);
       else if (this.chat.busy && !this.panel.contains(document.activeElement)) this.chat.stop();
       else this.#closePanel();
     }, { signal: this.over.signal });

@@ -5,15 +5,15 @@ import { Problem } from "./api.js";
 import { idsOf, onBranch, placesOf } from "./branch.js";
 import { announce, complain, fill, h } from "./dom.js";
 import { AnswerView, QuestionView } from "./message.js";
-import { refusal } from "./refusal.js";
+import { isForLater, refusal } from "./refusal.js";
 import { Applied, applyPart, newTurn, turnOfMessage } from "./turn.js";
 
 const MOST_TRIES = 4;
 const UNDELIVERED = new Problem({ code: "unreachable", detail: "The question could not be delivered: the connection broke each time. It may be too long." });
 
 /**
- * Emits `changed` (busy or id), `asked`, `drawn` (may scroll), `ended` (a turn is over), `returned` (`detail`: a text to
- * edit again, or null).
+ * Emits `changed` (busy or id), `asked`, `drawn` (may scroll), `ended` (a turn is over), `returned` (`detail`: a
+ * text to edit again, or null, and the problem).
  */
 export class Thread extends EventTarget {
   constructor({ api, socket, onCite, id = null, assistant = null }) {
@@ -274,12 +274,14 @@ export class Thread extends EventTarget {
     this.shown = this.shown.filter((one) => one !== asked && one !== view);
     view.el.remove();
     const running = problem.code === "turn_in_progress" && this.id;
-    if (running) {
+    const returned = running || (isForLater(problem) && !wish.edit_of && !wish.regenerate);
+    if (returned) {
       asked?.el.remove();
-      this.dispatchEvent(new CustomEvent("returned", { detail: wish.text ?? null }));
+      if (this.id === null) this.title = null;
+      this.dispatchEvent(new CustomEvent("returned", { detail: { text: wish.text ?? null, problem } }));
     }
     if (running || wish.edit_of || wish.regenerate) await this.load().catch(() => {}); // brings back what was taken off
-    if (!running) this.#refuse(job, problem);
+    if (!returned) this.#refuse(job, problem);
     this.#changed();
     this.#emit("drawn");
   }

@@ -185,6 +185,83 @@ async fn browser_shows_what_is_asked_on_another_device() {
     assert_eq!(browser.complaints().await, Vec::<Value>::new());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium and ChromeDriver; .ci/run has them"]
+async fn browser_warns_of_a_limit_and_keeps_the_question_that_was_refused() {
+    let world = World::start().await;
+    let limit = "INSERT INTO plan_quotas VALUES ('enterprise', 'user', 'month', 'requests', 5)";
+    world.database.run(limit).await;
+    let anna = world.user(ADDRESS).await;
+    for _ in 0..3 {
+        anna.ask("On the phone?").await;
+    }
+    let browser = logged_in(&world.base).await;
+    let gauge = |text: &str| format!("//*[@data-testid='usage-gauge'][contains(., '{text}')]");
+    let warning = |text: &str| format!("//*[@data-testid='quota-warning'][contains(., '{text}')]");
+    browser.find(&gauge("Questions 60 %")).await;
+    browser.ask("The fourth?").await;
+    browser
+        .find(&warning(
+            "80 % of your monthly limit of 5 questions is used (4 of 5). It starts anew on",
+        ))
+        .await;
+    browser.find(&gauge("80 % used")).await;
+    browser.click("quota-warning-close").await;
+    browser.find("//div[@class='warning'][@hidden]").await;
+    browser.reload().await;
+    browser.find(&gauge("80 % used")).await;
+    browser.find("//div[@class='warning'][@hidden]").await; // once put away, it stays away
+    browser.ask("The fifth?").await;
+    browser.find(&warning("Your monthly limit of 5 questions is used up (5 of 5).")).await;
+    browser.find(&gauge("Limit reached")).await;
+
+    browser.ask("The sixth?").await;
+    let refused = "//*[@data-testid='refused'][not(@hidden)]\
+        [contains(., 'This would exceed your monthly limit of 5 questions: 5 are used. It starts anew on')]";
+    browser.find(refused).await;
+    let kept = browser.see("composer").await.prop("value").await.unwrap();
+    assert_eq!(kept.as_deref(), Some("The sixth?"));
+    world.database.run("UPDATE plan_quotas SET max_amount = 50 WHERE meter = 'requests'").await;
+    browser.ask("").await; // Enter
+    browser.find("(//*[@data-testid='message-user'])[last()][contains(., 'The sixth?')]").await;
+    browser.answer("complete", "Forty-two").await;
+    browser.find(&gauge("Questions 12 %")).await;
+    assert_eq!(browser.complaints().await, Vec::<Value>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium and ChromeDriver; .ci/run has them"]
+async fn browser_shows_an_owner_who_used_what_and_saves_it() {
+    let world = World::start().await;
+    for (who, output) in [(ADDRESS, 1_000), ("ben@acme.test", 21_000)] {
+        world.provider.next(Script::text(&["Forty-two."], 2_000, output));
+        world.user(who).await.ask("Who pays?").await;
+    }
+    world.database.run("UPDATE assistants SET name = 'Librarian'").await;
+    world.database.run("UPDATE users SET role = 'owner' WHERE email = 'anna@acme.test'").await;
+    let browser = logged_in(&world.base).await;
+    browser.on_a_phone().await;
+    let gauge = browser.see("usage-gauge").await;
+    gauge.send_keys(&char::from(Key::Enter).to_string()).await.unwrap(); // without a mouse
+    let used = |what: &str| format!("//*[@data-testid='usage-used']{what}");
+    for (who, tokens, cost) in
+        [(ADDRESS, "3,000", "$0.0009"), ("ben@acme.test", "23,000", "$0.013")]
+    {
+        let row = format!("//tr[contains(., '{who}')][td='{tokens}'][contains(., '{cost}')]");
+        browser.find(&used(&row)).await;
+    }
+    browser.find(&used("//*[@data-testid='usage-chart']//*[name()='rect']")).await;
+    assert_eq!(browser.overflow().await, 0, "nothing is wider than the phone");
+    browser.choose("usage-group", "assistant").await;
+    browser.find(&used("//tr[contains(., 'Librarian')]")).await;
+    browser.click("usage-csv").await;
+    let csv = browser.downloaded("docent-usage-tenant-by-assistant.csv").await;
+    assert!(csv.starts_with("day,key,name,requests,") && csv.contains("Librarian"), "{csv}");
+    browser.choose("usage-scope", "user").await;
+    browser.find("//*[@data-testid='usage-group'][not(option[@value='user'])]").await;
+    assert_eq!(browser.complaints().await, Vec::<Value>::new());
+}
+
 /// A browser whose user has logged in.
 async fn logged_in(base: &str) -> Browser {
     let browser = Browser::open(base).await;

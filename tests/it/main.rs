@@ -50,4 +50,5 @@ mod sessions;
 mod shutdown;
 mod slow_readers;
 mod uploads;
+mod usage;
 mod websocket;

@@ -1,12 +1,14 @@
 //! Asking a question: streamed, or whole.
 
+use super::quota;
 use crate::api::body::Body;
 use crate::api::principal::Principal;
 use crate::api::problem::{Code, Problem};
 use crate::api::state::State;
 use crate::api::stream::{Watch, sse_response};
-use crate::chat::{Accepted, Asked, CitationData, Part, UsageData, What};
+use crate::chat::{Accepted, Asked, AskedError, CitationData, Part, UsageData, What};
 use crate::store::DbError;
+use crate::store::quotas::Quota;
 use crate::store::turns::Turn;
 use crate::types::{ConversationId, Ctx, IdempotencyKey, MessageId, TurnId};
 use actix_web::{HttpRequest, HttpResponse, post, web};
@@ -29,6 +31,17 @@ pub(crate) struct AskBody {
     regenerate: Option<MessageId>,
 }
 
+impl AskBody {
+    pub(super) fn asked(
+        self,
+        idempotency_key: Option<IdempotencyKey>,
+    ) -> Result<Asked, AskedError> {
+        let text = self.text.as_deref();
+        let what = What::parse(self.conversation_id, text, self.edit_of, self.regenerate)?;
+        Ok(Asked { what, assistant: self.assistant, idempotency_key })
+    }
+}
+
 /// A whole answer.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Answer {
@@ -49,10 +62,7 @@ async fn ask(
     ctx: Ctx,
     body: AskBody,
 ) -> Result<Accepted, Problem> {
-    let text = body.text.as_deref();
-    let what = What::parse(body.conversation_id, text, body.edit_of, body.regenerate)?;
-    let asked =
-        Asked { what, assistant: body.assistant, idempotency_key: idempotency_key(request)? };
+    let asked = body.asked(idempotency_key(request)?)?;
     Ok(state.chat.ask(ctx, asked).await?)
 }
 
@@ -77,6 +87,7 @@ pub(crate) async fn stream(
     let watch = Watch::open(&state, ctx).await?; // before anything is asked
     let accepted = ask(&request, &state, ctx, body).await?;
     let mut response = HttpResponse::Ok();
+    quota::header(&mut response, &quota::standing(&state, ctx).await);
     Ok(sse_response(&mut response, accepted.log.cursor(0), Some(accepted.conversation), watch))
 }
 
@@ -107,12 +118,15 @@ pub(crate) async fn send(
     collect(&accepted, &mut answer).await?;
     let mut tx = state.db.tenant(ctx.tenant).await?;
     let turn = Turn::find(&mut tx, ctx.tenant, accepted.turn).await.map_err(DbError::from)?;
+    let quotas = Quota::load(&mut tx, ctx.tenant, ctx.user).await.map_err(DbError::from)?;
     tx.commit().await?;
     if let Some(turn) = turn {
         (answer.model, answer.provider) = (turn.model, turn.provider);
     }
     answer.latency_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(HttpResponse::Ok().json(answer))
+    let mut response = HttpResponse::Ok();
+    quota::header(&mut response, &quotas);
+    Ok(response.json(answer))
 }
 
 /// Reads the log to its end. A failed turn is a problem, with the turn's id to look at it.

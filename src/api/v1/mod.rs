@@ -5,6 +5,7 @@ pub(super) mod auth;
 pub(super) mod billing;
 pub(super) mod chat;
 pub(super) mod conversations;
+pub(super) mod estimate;
 pub(super) mod files;
 pub(super) mod messages;
 pub(super) mod operator;
@@ -15,5 +16,6 @@ pub(super) mod server;
 pub(super) mod turns;
 pub(super) mod upload;
 pub(super) mod usage;
+pub(super) mod usage_csv;
 
 pub(super) use turns::resume_from;

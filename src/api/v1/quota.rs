@@ -6,10 +6,21 @@ use crate::api::state::State;
 use crate::store::DbError;
 use crate::store::quotas::Quota;
 use crate::store::tenants::Tenant;
-use actix_web::{get, web};
+use crate::types::Ctx;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::{HttpResponseBuilder, get, web};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use std::cmp::Reverse;
+use std::time::Duration;
 use utoipa::ToSchema;
+
+/// Where one stands is said with the answer, as a list of structured fields (RFC 9651).
+const HEADER: HeaderName = HeaderName::from_static("docent-quota");
+/// The largest integer of a structured field.
+const MOST: i64 = 999_999_999_999_999;
+/// An answer does not wait longer for its header: it goes without.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A month of the tenant's calendar.
 #[derive(Serialize, ToSchema)]
@@ -24,7 +35,7 @@ pub(crate) struct QuotaView {
     scope: String,
     /// day, month, or total for what is a level.
     period: String,
-    /// requests, tokens, cost_nano_usd, pages or stored_bytes.
+    /// `requests`, `tokens`, `cost_nano_usd`, `pages` or `stored_bytes`.
     meter: String,
     /// Null: counted, not limited.
     limit: Option<i64>,
@@ -81,4 +92,80 @@ pub(crate) async fn quota(
         period: PeriodView { start, end },
         data: rows.into_iter().filter(shown).map(view).collect(),
     }))
+}
+
+/// Where one stands now; nothing when the database does not say so at once. It is asked after a turn
+/// was opened and beside the turn's own work, so no counter is locked for it and no token waits.
+pub(super) async fn standing(state: &State, ctx: Ctx) -> Vec<Quota> {
+    let load = async {
+        let mut tx = state.db.tenant(ctx.tenant).await?;
+        Ok(Quota::load(&mut tx, ctx.tenant, ctx.user).await?) // it read: nothing to commit
+    };
+    DbError::after(PATIENCE, load).await.unwrap_or_default()
+}
+
+/// Adds `Docent-Quota`: the limits that a question counts against, the user's first, the tightest first.
+pub(super) fn header(response: &mut HttpResponseBuilder, quotas: &[Quota]) {
+    let text = field(quotas, Utc::now());
+    if let (false, Ok(value)) = (text.is_empty(), HeaderValue::from_str(&text)) {
+        response.insert_header((HEADER, value));
+    }
+}
+
+fn field(quotas: &[Quota], now: DateTime<Utc>) -> String {
+    let asking = |meter: &str| matches!(meter, "requests" | "tokens" | "cost_nano_usd");
+    let mut limited: Vec<_> = quotas
+        .iter()
+        .filter(|row| asking(&row.meter))
+        .filter_map(|row| Some((row, row.max_amount?)))
+        .collect();
+    limited.sort_by_key(|(row, limit)| {
+        let taken = i128::from(row.used) + i128::from(row.reserved);
+        let share = (taken * 1_000_000).checked_div(i128::from(*limit));
+        (row.scope == "tenant", Reverse(share.unwrap_or(i128::MAX)))
+    });
+    let item = |(row, limit): (&Quota, i64)| {
+        let Quota { scope, period, meter, .. } = row;
+        let [limit, used, held] = [limit, row.used, row.reserved].map(|n| n.clamp(-MOST, MOST));
+        let reset = row.period_end.map_or(0, |end| (end - now).num_seconds().max(0));
+        format!(
+            "{scope};period={period};meter={meter};limit={limit};used={used};reserved={held};reset={reset}"
+        )
+    };
+    limited.into_iter().map(item).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tightest_limit_of_each_scope_comes_first() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let row = |scope: &str, meter: &str, max_amount, used| Quota {
+            scope: scope.into(),
+            period: "day".into(),
+            meter: meter.into(),
+            max_amount,
+            hard: true,
+            used,
+            reserved: 1,
+            period_start: now,
+            period_end: Some(now + Duration::from_secs(90)),
+        };
+        let rows = [
+            row("user", "requests", Some(10), 1),
+            row("user", "tokens", None, 900),
+            row("user", "cost_nano_usd", Some(i64::MAX), i64::MAX),
+            row("tenant", "requests", Some(0), 0),
+            row("tenant", "pages", Some(1), 1),
+        ];
+        assert_eq!(
+            field(&rows, now),
+            "user;period=day;meter=cost_nano_usd;limit=999999999999999;used=999999999999999;reserved=1;reset=90, \
+             user;period=day;meter=requests;limit=10;used=1;reserved=1;reset=90, \
+             tenant;period=day;meter=requests;limit=0;used=0;reserved=1;reset=90"
+        );
+        assert_eq!(field(&[], now), "");
+    }
 }

@@ -3,7 +3,7 @@
 use crate::api::principal::Principal;
 use crate::api::problem::{Code, Problem};
 use crate::api::state::State;
-use crate::metering::{self, Group, Slice};
+use crate::metering::{self, Group, Overview, Slice};
 use crate::store::DbError;
 use crate::types::{Ctx, UserId};
 use actix_web::{get, web};
@@ -29,11 +29,11 @@ pub(crate) struct UsageQuery {
 /// A sum of usage.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct UsageSum {
-    totals: BTreeMap<String, i64>,
+    pub(super) totals: BTreeMap<String, i64>,
     /// Billionths of a US dollar, of what has a price.
-    cost_nano_usd: i64,
+    pub(super) cost_nano_usd: i64,
     /// Tokens whose model has no price: they are not part of the cost.
-    unpriced_tokens: i64,
+    pub(super) unpriced_tokens: i64,
 }
 
 impl From<Slice> for UsageSum {
@@ -57,13 +57,13 @@ pub(crate) struct PeriodUsage {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DayUsage {
     /// Of the tenant's calendar.
-    day: NaiveDate,
+    pub(super) day: NaiveDate,
     /// The assistant's or user's id, or the model; null without `group`, and for what belongs to none.
-    key: Option<String>,
+    pub(super) key: Option<String>,
     /// What it is called: an assistant's name, a user's e-mail address.
-    name: Option<String>,
+    pub(super) name: Option<String>,
     #[serde(flatten)]
-    sum: UsageSum,
+    pub(super) sum: UsageSum,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -117,6 +117,35 @@ impl UsageQuery {
     }
 }
 
+/// What is asked for, if it may be: the word for whose it is, and the sums.
+pub(super) async fn load(
+    state: &State,
+    ctx: Ctx,
+    query: &UsageQuery,
+) -> Result<(&'static str, Overview), Problem> {
+    let (scope, user) = scope(ctx, query.scope.as_deref())?;
+    let (group, days) = (query.group(user)?, query.days()?);
+    let mut tx = state.db.tenant(ctx.tenant).await?;
+    let found = metering::overview(&mut tx, ctx.tenant, user, group, days).await;
+    let found = found.map_err(DbError::from)?;
+    tx.commit().await?;
+    Ok((scope, found))
+}
+
+/// One line for each day and what it is told apart by.
+pub(super) fn daily(found: &Overview) -> Vec<DayUsage> {
+    let of_day = |(day, slices): (&NaiveDate, &BTreeMap<Option<String>, Slice>)| {
+        let line = |(key, slice): (&Option<String>, &Slice)| DayUsage {
+            day: *day,
+            key: key.clone(),
+            name: key.as_ref().and_then(|key| found.names.get(key)).cloned(),
+            sum: slice.clone().into(),
+        };
+        slices.iter().map(line).collect::<Vec<_>>()
+    };
+    found.daily.iter().flat_map(of_day).collect()
+}
+
 /// Sums per meter: today, the last 7 days, this month, and by day.
 #[utoipa::path(get, path = "/v1/usage", tag = "usage", security(("bearer" = [])), params(UsageQuery),
     responses((status = 200, body = UsageView), (status = 403, body = Problem)))]
@@ -126,25 +155,9 @@ pub(crate) async fn usage(
     Principal(ctx): Principal,
     query: web::Query<UsageQuery>,
 ) -> Result<web::Json<UsageView>, Problem> {
-    let (scope, user) = scope(ctx, query.scope.as_deref())?;
-    let (group, days) = (query.group(user)?, query.days()?);
-    let mut tx = state.db.tenant(ctx.tenant).await?;
-    let found = metering::overview(&mut tx, ctx.tenant, user, group, days).await;
-    let found = found.map_err(DbError::from)?;
-    tx.commit().await?;
-    let mut daily = Vec::new();
-    for (day, slices) in found.daily {
-        for (key, slice) in slices {
-            let name = key.as_ref().and_then(|key| found.names.get(key)).cloned();
-            daily.push(DayUsage { day, key, name, sum: slice.into() });
-        }
-    }
+    let (scope, found) = load(&state, ctx, &query).await?;
+    let daily = daily(&found);
     let period = PeriodUsage { start: found.start, end: found.end, sum: found.in_period.into() };
-    Ok(web::Json(UsageView {
-        scope,
-        today: found.today.into(),
-        last_7d: found.last_7d.into(),
-        period,
-        daily,
-    }))
+    let (today, last_7d) = (found.today.into(), found.last_7d.into());
+    Ok(web::Json(UsageView { scope, today, last_7d, period, daily }))
 }

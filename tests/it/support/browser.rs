@@ -25,7 +25,7 @@ pub struct Browser {
     http: reqwest::Client,
     port: u16,
     _driver: Child,
-    _profile: TempDir,
+    profile: TempDir,
 }
 
 impl Browser {
@@ -40,7 +40,7 @@ impl Browser {
             .expect("Chromium starts");
         client.goto(base).await.unwrap();
         let http = super::world::client();
-        Self { client, http, port, _driver: driver, _profile: profile }
+        Self { client, http, port, _driver: driver, profile }
     }
 
     /// Logs in as somebody of this tenant with the code that the page offers.
@@ -118,6 +118,35 @@ impl Browser {
         .await
     }
 
+    /// As wide as a phone.
+    pub async fn on_a_phone(&self) {
+        self.client.set_window_size(390, 844).await.unwrap();
+    }
+
+    /// What the page can be moved sideways by, in pixels.
+    pub async fn overflow(&self) -> Value {
+        let script = "return document.documentElement.scrollWidth - window.innerWidth";
+        self.client.execute(script, Vec::new()).await.unwrap()
+    }
+
+    /// Chooses an option of a list by its value.
+    pub async fn choose(&self, name: &str, value: &str) {
+        self.see(name).await.select_by_value(value).await.unwrap();
+    }
+
+    /// A file that was downloaded, as soon as it is whole. The browser tells nobody: it is looked for.
+    pub async fn downloaded(&self, name: &str) -> String {
+        let file = self.profile.path().join("downloads").join(name);
+        let mut look = tokio::time::interval(PERIOD);
+        for _ in 0..PATIENCE.as_millis() / PERIOD.as_millis() {
+            look.tick().await;
+            if let Ok(text) = std::fs::read_to_string(&file) {
+                return text;
+            }
+        }
+        panic!("{name} was not downloaded");
+    }
+
     pub async fn reload(&self) {
         self.client.refresh().await.unwrap();
     }
@@ -182,7 +211,10 @@ fn capabilities(profile: &Path) -> serde_json::Map<String, Value> {
     ];
     let all = json!({
         "browserName": "chrome",
-        "goog:chromeOptions": {"args": arguments},
+        "goog:chromeOptions": {
+            "args": arguments,
+            "prefs": {"download.default_directory": profile.join("downloads")},
+        },
         "goog:loggingPrefs": {"browser": "ALL"},
     });
     all.as_object().cloned().unwrap()
