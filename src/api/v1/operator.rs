@@ -1,6 +1,7 @@
 //! What the operator does to a tenant's bill and limits. Every change and its record are one
 //! transaction; an `id` that was used before changes nothing.
 
+use crate::accounts::AccountError;
 use crate::api::observe;
 use crate::api::operator::Operator;
 use crate::api::problem::Problem;
@@ -49,9 +50,9 @@ pub(crate) struct CorrectionBody {
 pub(crate) struct LimitBody {
     /// Left out: the tenant's.
     user_id: Option<UserId>,
-    /// day, month, or total for stored_bytes.
+    /// `day`, `month`, or `total` for `stored_bytes`.
     period: String,
-    /// requests, tokens, cost_nano_usd, pages or stored_bytes.
+    /// `requests`, `tokens`, `cost_nano_usd`, `pages` or `stored_bytes`.
     meter: String,
     /// Null: no limit.
     limit: Option<i64>,
@@ -153,7 +154,10 @@ struct Change {
 
 impl Change {
     async fn begin(state: &State, name: &str) -> Result<Self, Problem> {
-        let tenant = state.directory.find(name).await.map_err(|_| Problem::not_found("tenant"))?;
+        let tenant = state.directory.find(name).await.map_err(|error| match error {
+            AccountError::NoTenant(_) => Problem::not_found("tenant"),
+            error => error.into(),
+        })?;
         let tx = state.db.tenant(tenant.id).await?;
         Ok(Self { tenant, tx, request_id: Some(observe::request_id()) })
     }
