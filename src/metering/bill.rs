@@ -109,15 +109,24 @@ impl Bill {
 
     /// The same consumption always has the same id: the second insert of it is a conflict.
     fn event_id(&self, meter: Meter) -> Uuid {
-        let mut hash = Sha256::new();
-        hash.update(self.tenant.uuid());
-        for id in [self.turn.map(TurnId::uuid), self.document.map(DocumentId::uuid)] {
-            hash.update(id.unwrap_or_default());
-        }
-        hash.update(self.step.to_be_bytes());
-        hash.update(meter.as_str());
-        let digest: [u8; 32] = hash.finalize().into();
-        let (head, _) = digest.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
-        Uuid::new_v8(*head)
+        let turn = self.turn.map(TurnId::uuid).unwrap_or_default();
+        let document = self.document.map(DocumentId::uuid).unwrap_or_default();
+        let (tenant, step) = (self.tenant.uuid(), self.step.to_be_bytes());
+        id_of(&[
+            tenant.as_bytes(),
+            turn.as_bytes(),
+            document.as_bytes(),
+            &step,
+            meter.as_str().as_bytes(),
+        ])
     }
+}
+
+/// An id that is made of what it stands for.
+pub(super) fn id_of(parts: &[&[u8]]) -> Uuid {
+    let mut hash = Sha256::new();
+    parts.iter().for_each(|part| hash.update(part));
+    let digest: [u8; 32] = hash.finalize().into();
+    let (head, _) = digest.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
+    Uuid::new_v8(*head)
 }

@@ -1,11 +1,11 @@
 //! Corrections: new rows, never a change of what is there.
 
+use super::bill::id_of;
 use crate::store::Conn;
 use crate::store::ledger::{self, NewEntry};
 use crate::store::reservations;
 use crate::types::{TenantId, TurnId, UserId};
 use diesel::QueryResult;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// What is corrected.
@@ -60,15 +60,10 @@ fn plain(kind: &str, id: Uuid, cost_nano_usd: i64) -> NewEntry {
 }
 
 fn reversed(turn: TurnId, entry: &ledger::TurnEntry) -> NewEntry {
-    let mut hash = Sha256::new();
-    hash.update(b"refund");
-    hash.update(turn.uuid());
-    hash.update(entry.step.to_be_bytes());
-    hash.update(&entry.meter);
-    let digest: [u8; 32] = hash.finalize().into();
-    let (head, _) = digest.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
+    let (turn_id, step) = (turn.uuid(), entry.step.to_be_bytes());
+    let event_id = id_of(&[b"refund", turn_id.as_bytes(), &step, entry.meter.as_bytes()]);
     NewEntry {
-        event_id: Uuid::new_v8(*head),
+        event_id,
         kind: "refund".into(),
         turn_id: Some(turn),
         document_id: None,
