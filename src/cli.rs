@@ -10,7 +10,7 @@ use crate::documents::extract::{Format, run_child};
 use crate::metering;
 use crate::runtime::Tasks;
 use crate::store::{self, Db, DbOptions};
-use crate::telemetry;
+use crate::telemetry::{self, Logging};
 use crate::types::Role;
 use clap::{Args, Parser, Subcommand};
 use std::collections::BTreeMap;
@@ -193,12 +193,13 @@ fn say(text: &str) {
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Dev { port, data_dir, fresh } => {
-            let settings = settings(flags([("PORT", port.map(|port| port.to_string()))]), true)?;
+            let (settings, _logging) =
+                settings(flags([("PORT", port.map(|port| port.to_string()))]), true)?;
             Ok(dev(settings, DevOptions { data_dir, fresh }).await?)
         }
         Command::Serve { host, port } => {
             let port = port.map(|port| port.to_string());
-            let settings = settings(flags([("HOST", host), ("PORT", port)]), false)?;
+            let (settings, _logging) = settings(flags([("HOST", host), ("PORT", port)]), false)?;
             Ok(serve(settings).await?)
         }
         Command::Migrate(target) => {
@@ -277,13 +278,13 @@ fn flags<const N: usize>(given: [(&str, Option<String>); N]) -> BTreeMap<String,
     given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
-fn settings(flags: BTreeMap<String, String>, dev: bool) -> Result<Settings, Failure> {
+fn settings(flags: BTreeMap<String, String>, dev: bool) -> Result<(Settings, Logging), Failure> {
     let layers = Layers::new(flags).with_environment().with_files(Path::new("."), NAMES);
     let settings = Settings::load(layers, dev).map_err(|problems| {
         Failure::Settings(format!("these settings need a change:\n{problems}"))
     })?;
-    telemetry::init_logging(&settings.log, settings.log_format).map_err(Failure::Settings)?;
-    Ok(settings)
+    let logging = telemetry::init_logging(&settings.log, settings.log_format);
+    Ok((settings, logging.map_err(Failure::Settings)?))
 }
 
 /// The flag, the environment and files, or what a `docent dev` in this folder wrote down.

@@ -30,6 +30,7 @@ impl MetricsPage {
     /// The page in Prometheus' text format.
     #[must_use]
     pub fn render(&self) -> String {
+        metrics::counter!("docent_log_lines_dropped_total").absolute(super::logging::dropped());
         self.0.as_ref().map(PrometheusHandle::render).unwrap_or_default()
     }
 
@@ -67,5 +68,9 @@ pub fn describe() {
     describe_gauge!("docent_ledger_differences", "What the last check of the books found wrong");
     describe_counter!("docent_ledger_verified_rows_total", "Rows of the ledger that were checked");
     describe_counter!("docent_quota_warnings_total", "Warnings of quotas by percent: 80, 100");
+    describe_counter!(
+        "docent_log_lines_dropped_total",
+        "Log lines that standard error did not take"
+    );
     describe_counter!("docent_task_panics_total", "Panics of background tasks, by task");
 }

@@ -3,5 +3,5 @@
 mod logging;
 mod metrics;
 
-pub use logging::init as init_logging;
+pub use logging::{Logging, init as init_logging};
 pub use metrics::{MetricsPage, describe};

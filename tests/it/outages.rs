@@ -169,3 +169,18 @@ async fn sigterm_while_postgresql_is_away_loses_no_answer() {
     assert!(answer.text().ends_with("w19 "), "{}", answer.text());
     database.check_books().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_holds_nobody_up() {
+    let (database, provider, anna) = left_behind().await;
+    // Nobody reads a test's node before it ends; what a pipe holds is full after some of these.
+    let node = Node::with(&database, &provider, &[("LOG", "trace")]).await;
+    let anna = node.user(&anna);
+    for _ in 0..5 {
+        assert_eq!(anna.ask("Do you hear me?").await.end(), "finish");
+    }
+    let (code, log) = node.terminate().await;
+    let bytes: usize = log.iter().map(String::len).sum();
+    assert!(code == Some(0) && bytes > 200_000, "{code:?}: {bytes} bytes");
+    assert!(log.iter().any(|line| line.contains("Shut down")), "the last words are there");
+}

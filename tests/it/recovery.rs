@@ -221,3 +221,64 @@ async fn a_document_that_kills_every_node_is_given_up() {
     );
     assert_eq!(anna.has_document("deadly.txt", b"Boo.").await["id"], file["id"], "sent again");
 }
+
+/// What one process leaves to the next is right: no turn runs, nothing is held, and so many turns were
+/// billed.
+async fn is_settled(database: Database, provider: Provider, billed: i64, place: &Place) {
+    expire_leases(&database).await;
+    let world = World::on(database, provider, WorldOptions::default()).await;
+    let none_runs = "SELECT (count(*) = 0)::int::bigint AS n FROM turns WHERE state = 'running'";
+    world.database.until(none_runs).await;
+    let rows = "SELECT count(*) AS n FROM usage_ledger WHERE meter = 'output_tokens'";
+    assert_eq!(world.database.number(rows).await, billed, "{place:?}");
+    let held = "SELECT coalesce(sum(reserved), 0)::bigint AS n FROM billing.quotas_v1";
+    assert_eq!(world.database.number(held).await, 0, "{place:?}");
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_dies_while_it_admits_a_turn_has_admitted_nothing() {
+    for place in [
+        ("BEFORE INSERT ON turns", "true"),
+        ("AFTER UPDATE ON quota_counters", "NEW.requests_reserved > OLD.requests_reserved"),
+        ("AFTER INSERT ON reservations", "true"),
+    ] {
+        let (database, provider, anna) = left_behind().await;
+        let node = Node::start(&database, &provider).await;
+        let gate = Gate::at(&database, place.0, place.1).await;
+        let user = node.user(&anna);
+        let request = user.request(reqwest::Method::POST, "/v1/chat/send");
+        let asking = request.body(json!({"text": "Count."}).to_string()).send();
+        let (answer, ()) = tokio::join!(asking, async {
+            gate.until_reached().await;
+            node.kill().await;
+        });
+        gate.open().await;
+        assert!(answer.is_err(), "{place:?}: nobody was told");
+        is_settled(database, provider, 0, &place).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_dies_while_it_settles_a_turn_has_billed_it_once() {
+    for place in [
+        ("BEFORE INSERT ON messages", "NEW.role = 'assistant'"),
+        ("BEFORE UPDATE ON reservations", "NEW.state = 'settled'"),
+        ("AFTER INSERT ON usage_ledger", "NEW.meter = 'output_tokens'"),
+        ("AFTER UPDATE ON quota_counters", "NEW.requests_reserved < OLD.requests_reserved"),
+        ("BEFORE INSERT ON ledger_batches", "true"),
+    ] {
+        let (database, provider, anna) = left_behind().await;
+        let node = Node::start(&database, &provider).await;
+        let gate = Gate::at(&database, place.0, place.1).await;
+        provider.next(Script::held(40, 20));
+        let mut stream = node.user(&anna).stream(json!({"text": "Count."})).await;
+        stream.until_text("w19").await;
+        until_journaled(&database, &stream, "w19").await;
+        provider.release();
+        gate.until_reached().await;
+        node.kill().await;
+        gate.open().await;
+        is_settled(database, provider, 1, &place).await;
+    }
+}

@@ -1,7 +1,9 @@
 //! Many at once against one limit: what is admitted never exceeds it, not even for a moment.
 
 use super::{Plan, ledger, reserved};
-use crate::support::{Database, Script, Stream};
+use crate::recovery::left_behind;
+use crate::support::{Database, Node, Script, Stream};
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 use serde_json::json;
 use std::sync::Arc;
@@ -116,4 +118,37 @@ async fn a_period_that_many_begin_at_once_begins_once() {
         assert!(looks.iter().all(|(status, _)| *status == 200), "{looks:?}");
     }
     world.database.check_books().await;
+}
+
+/// Five hundred questions, forty at once, over two nodes whose counters are spread over four rows, for
+/// a limit that admits a hundred.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_admit_together_exactly_what_fits() {
+    let (database, provider, anna) = left_behind().await;
+    database
+        .run(
+            "UPDATE plans SET counter_slices = 4, user_concurrent_turns = 1000, tenant_requests_per_minute = 100000,
+               user_requests_per_minute = 100000, tenant_tokens_per_minute = 100000000,
+               user_tokens_per_minute = 100000000;
+             INSERT INTO plan_quotas VALUES ('enterprise', 'tenant', 'day', 'requests', 100)",
+        )
+        .await;
+    let env = [("MAX_TURNS", "1000"), ("CONNECTIONS_PER_USER", "1000"), ("DATABASE_WAIT", "60")];
+    let first = Node::with(&database, &provider, &env).await;
+    let second = Node::with(&database, &provider, &env).await;
+    let nodes = [first.user(&anna), second.user(&anna)];
+    provider.always(Script::text(&["Me."], 10, 1));
+    let done = Arc::new(AtomicBool::new(false));
+    let watching = watch(&database, &done);
+    let asking = (0..500).map(|n| nodes[n % 2].post("/v1/chat/send", json!({"text": "Me first!"})));
+    let asking = futures_util::stream::iter(asking).buffer_unordered(40);
+    let answers: Vec<(u16, serde_json::Value)> = asking.collect().await;
+    let admitted = answers.iter().filter(|(status, _)| *status == 200).count();
+    let refused = answers.iter().filter(|(_, answer)| answer["code"] == "quota_exceeded").count();
+    assert_eq!((admitted, refused), (100, 400));
+    done.store(true, Ordering::Relaxed);
+    assert!(watching.await.expect("never over the limit") > 0);
+    assert_eq!(provider.calls(), 100);
+    assert_eq!(reserved(&database).await, 0);
+    database.check_books().await;
 }
