@@ -131,10 +131,9 @@ async fn run(
     append_sources(log, &answer.passages);
     let messages = prompt::build(&opened.instructions, &answer.passages, &opened.history, question);
     prompt_tokens.store(tokens::count_messages(&messages), Ordering::Relaxed);
-    let request =
-        ChatRequest { model: opened.model.clone(), messages, max_output_tokens: opened.max_output };
-    match parts.model.stream(request).await {
-        Ok(stream) => match relay(stream, log, answer).await {
+    let request = ChatRequest::new(opened.model.as_str(), messages, opened.max_output);
+    match parts.model.ask(request).await {
+        Ok(answering) => match relay(answering.events, log, answer).await {
             Ok(()) => End::Complete,
             Err(error) => upstream_failed(order, &error),
         },
@@ -200,14 +199,13 @@ async fn relay(mut stream: ChatStream, log: &TurnLog, answer: &mut Answer) -> Re
                 }
             }
             ChatEvent::Usage(usage) => {
-                answer.usage = TokenUsage {
-                    input: usage.input.or(answer.usage.input),
-                    cached: usage.cached.or(answer.usage.cached),
-                    output: usage.output.or(answer.usage.output),
-                    reasoning: usage.reasoning.or(answer.usage.reasoning),
-                };
+                answer.usage = answer.usage.updated(usage);
             }
-            ChatEvent::Finished(_) => {}
+            // Nothing asks for tools yet, and thoughts are not shown.
+            ChatEvent::Finished(_)
+            | ChatEvent::Reasoning { .. }
+            | ChatEvent::ToolBegin { .. }
+            | ChatEvent::ToolInput { .. } => {}
         }
     }
     Ok(())

@@ -26,7 +26,7 @@ pub(super) fn fitting(messages: &[Message]) -> Vec<ChatMessage> {
         }
         left -= cost;
         let role = if question { Role::User } else { Role::Assistant };
-        picked.push(ChatMessage { role, content: message.content.clone() });
+        picked.push(ChatMessage::new(role, message.content.as_str()));
     }
     picked.reverse();
     let first = picked.iter().position(|message| message.role == Role::User);
@@ -39,7 +39,7 @@ pub(super) fn search_text(question: &str, history: &[ChatMessage]) -> String {
     let before = history.iter().rev().find(|message| message.role == Role::User);
     match before {
         Some(before) if question.split_whitespace().count() <= SHORT => {
-            format!("{} {question}", before.content)
+            format!("{} {question}", before.text())
         }
         _ => question.to_owned(),
     }

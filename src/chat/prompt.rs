@@ -48,9 +48,9 @@ pub(super) fn build(
         ));
     }
     let mut messages = Vec::with_capacity(history.len() + 2);
-    messages.push(ChatMessage { role: Role::System, content: system });
+    messages.push(ChatMessage::new(Role::System, system));
     messages.extend_from_slice(history);
-    messages.push(ChatMessage { role: Role::User, content: question.to_owned() });
+    messages.push(ChatMessage::new(Role::User, question));
     messages
 }
 

@@ -6,13 +6,17 @@
 
 mod demo;
 mod error;
+mod event;
+mod message;
 mod model;
 mod openai;
+mod request;
 pub mod tokens;
 
 pub use demo::Demo;
 pub use error::{LlmError, Wait};
-pub use model::{
-    ChatEvent, ChatMessage, ChatModel, ChatRequest, ChatStream, FinishReason, Role, TokenUsage,
-};
+pub use event::{ChatEvent, FinishReason, TokenUsage};
+pub use message::{ChatMessage, Content, Image, Role, ToolCall, ToolResult};
+pub use model::{Answering, ChatModel, ChatStream, Headroom, Left};
 pub use openai::{Deadlines, OpenAi};
+pub use request::{ChatRequest, Effort, Format, Sampling, Tool, ToolChoice};

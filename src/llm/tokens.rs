@@ -1,6 +1,6 @@
 //! Tokens of a prompt: those of its texts and those of its envelope.
 
-use super::ChatMessage;
+use super::{ChatMessage, Content};
 
 pub use crate::text::tokens::{count, truncate};
 
@@ -15,8 +15,26 @@ const PER_PROMPT: u32 = 3;
 pub fn count_messages(messages: &[ChatMessage]) -> u32 {
     messages
         .iter()
-        .map(|message| count(&message.content).saturating_add(PER_MESSAGE))
+        .map(|message| {
+            message.content.iter().map(count_content).fold(PER_MESSAGE, u32::saturating_add)
+        })
         .fold(PER_PROMPT, u32::saturating_add)
+}
+
+/// Providers count a picture by its size in pixels; this is a large one in full detail.
+const PER_IMAGE: u32 = 1_600;
+/// What frames a call or its result.
+const PER_TOOL: u32 = 8;
+
+fn count_content(content: &Content) -> u32 {
+    match content {
+        Content::Text(text) | Content::Reasoning { text, .. } => count(text),
+        Content::Image(_) => PER_IMAGE,
+        Content::ToolCall(call) => {
+            PER_TOOL.saturating_add(count(&call.name)).saturating_add(count(&call.arguments))
+        }
+        Content::ToolResult(result) => PER_TOOL.saturating_add(count(&result.output)),
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use tokio::time::sleep;
 use super::{answer, passage::Prompt};
 use crate::{
     llm::{
-        ChatEvent, ChatModel, ChatRequest, ChatStream, FinishReason, LlmError, TokenUsage, tokens,
+        Answering, ChatEvent, ChatModel, ChatRequest, ChatStream, FinishReason, LlmError,
+        TokenUsage, tokens,
     },
     text::tokens::pieces,
 };
@@ -39,17 +40,18 @@ impl ChatModel for Demo {
         "demo"
     }
 
-    fn stream(&self, request: ChatRequest) -> BoxFuture<'_, Result<ChatStream, LlmError>> {
+    fn ask(&self, request: ChatRequest) -> BoxFuture<'_, Result<Answering, LlmError>> {
         let events = events(&request);
         let delay = self.delay;
-        let stream = stream::unfold(events, move |mut events| async move {
+        let stream: ChatStream = stream::unfold(events, move |mut events| async move {
             let event = events.pop_front()?;
             if matches!(event, ChatEvent::Text(_)) && !delay.is_zero() {
                 sleep(delay).await;
             }
             Some((Ok(event), events))
-        });
-        std::future::ready(Ok(stream.boxed())).boxed()
+        })
+        .boxed();
+        std::future::ready(Ok(stream.into())).boxed()
     }
 }
 
@@ -75,11 +77,11 @@ mod tests {
         let content = "<passage n=\"1\" file=\"a.md\" page=\"1\">\nThe office dog is called Rex. He \
                        is nine.\n</passage>\n\nWhat is the office dog called?";
         let messages = vec![ChatMessage::new(Role::User, content)];
-        ChatRequest { model: "demo".into(), messages, max_output_tokens }
+        ChatRequest::new("demo", messages, max_output_tokens)
     }
 
     async fn run(max_output_tokens: u32) -> (Vec<String>, Vec<ChatEvent>) {
-        let stream = Demo::default().stream(request(max_output_tokens)).await.unwrap();
+        let stream = Demo::default().ask(request(max_output_tokens)).await.unwrap().events;
         let events: Vec<_> = stream.map(Result::unwrap).collect().await;
         let (mut texts, mut rest) = (Vec::new(), Vec::new());
         for event in events {

@@ -35,7 +35,7 @@ impl Prompt {
         let mut passages = BTreeMap::new();
         let (mut question, mut before) = (String::new(), String::new());
         for message in messages.iter().filter(|message| message.role != Role::Assistant) {
-            let rest = take_passages(&message.content, &mut passages);
+            let rest = take_passages(&message.text(), &mut passages);
             if message.role == Role::User {
                 before = std::mem::replace(&mut question, rest);
             }

@@ -98,6 +98,7 @@ fn usage(usage: &Value) -> Option<TokenUsage> {
     let usage = TokenUsage {
         input,
         cached: of(part("prompt_tokens_details", "cached_tokens"), input),
+        cache_written: of(part("prompt_tokens_details", "cache_write_tokens"), input),
         output,
         reasoning: of(part("completion_tokens_details", "reasoning_tokens"), output),
     };

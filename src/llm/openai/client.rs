@@ -18,7 +18,7 @@ use super::{
 };
 use crate::types::Secret;
 use crate::{
-    llm::{ChatModel, ChatRequest, ChatStream, LlmError, Wait},
+    llm::{Answering, ChatModel, ChatRequest, ChatStream, LlmError, Wait},
     net::{Backoff, IdleLimit, Refusal, describe, events},
 };
 
@@ -88,7 +88,7 @@ impl OpenAi {
         self
     }
 
-    async fn ask(&self, request: ChatRequest) -> Result<ChatStream, LlmError> {
+    async fn post(&self, request: ChatRequest) -> Result<ChatStream, LlmError> {
         let url = Url::parse(&format!("{}/chat/completions", self.base_url))
             .map_err(|error| misconfigured(&error.to_string()))?;
         let headers = self.headers()?;
@@ -201,8 +201,8 @@ impl ChatModel for OpenAi {
         "openai"
     }
 
-    fn stream(&self, request: ChatRequest) -> BoxFuture<'_, Result<ChatStream, LlmError>> {
-        self.ask(request).boxed()
+    fn ask(&self, request: ChatRequest) -> BoxFuture<'_, Result<Answering, LlmError>> {
+        async { Ok(self.post(request).await?.into()) }.boxed()
     }
 }
 

@@ -30,7 +30,7 @@ impl Dialect {
 pub(super) fn body(request: ChatRequest, dialect: Dialect) -> CreateChatCompletionRequest {
     let mut body = CreateChatCompletionRequest {
         model: request.model,
-        messages: request.messages.into_iter().map(message).collect(),
+        messages: request.messages.iter().map(message).collect(),
         stream: Some(true),
         stream_options: Some(ChatCompletionStreamOptions {
             include_usage: Some(true),
@@ -50,11 +50,12 @@ pub(super) fn body(request: ChatRequest, dialect: Dialect) -> CreateChatCompleti
     body
 }
 
-fn message(message: ChatMessage) -> ChatCompletionRequestMessage {
+fn message(message: &ChatMessage) -> ChatCompletionRequestMessage {
+    let text = message.text();
     match message.role {
-        Role::System => ChatCompletionRequestSystemMessage::from(message.content).into(),
-        Role::User => ChatCompletionRequestUserMessage::from(message.content).into(),
-        Role::Assistant => ChatCompletionRequestAssistantMessage::from(message.content).into(),
+        Role::System => ChatCompletionRequestSystemMessage::from(text).into(),
+        Role::User | Role::Tool => ChatCompletionRequestUserMessage::from(text).into(),
+        Role::Assistant => ChatCompletionRequestAssistantMessage::from(text).into(),
     }
 }
 
@@ -64,15 +65,12 @@ mod tests {
     use serde_json::json;
 
     fn request() -> ChatRequest {
-        ChatRequest {
-            model: "m".into(),
-            messages: vec![
-                ChatMessage::new(Role::System, "s"),
-                ChatMessage::new(Role::User, "u"),
-                ChatMessage::new(Role::Assistant, "a"),
-            ],
-            max_output_tokens: 9,
-        }
+        let messages = vec![
+            ChatMessage::new(Role::System, "s"),
+            ChatMessage::new(Role::User, "u"),
+            ChatMessage::new(Role::Assistant, "a"),
+        ];
+        ChatRequest::new("m", messages, 9)
     }
 
     #[test]

@@ -27,8 +27,13 @@ const STOP: &str =
 const USAGE: &str =
     "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":2}}\n\n";
 const DONE: &str = "data: [DONE]\n\n";
-const COUNTED: TokenUsage =
-    TokenUsage { input: Some(12), cached: None, output: Some(2), reasoning: None };
+const COUNTED: TokenUsage = TokenUsage {
+    input: Some(12),
+    cached: None,
+    cache_written: None,
+    output: Some(2),
+    reasoning: None,
+};
 
 fn model(server: &Script) -> OpenAi {
     let client = client(&ClientOptions::default()).unwrap();
@@ -44,7 +49,7 @@ fn model(server: &Script) -> OpenAi {
 
 fn request() -> ChatRequest {
     let messages = vec![ChatMessage::new(Role::User, "Hello?")];
-    ChatRequest { model: "m-1".into(), messages, max_output_tokens: 64 }
+    ChatRequest::new("m-1", messages, 64)
 }
 
 type Outcome = (String, Option<FinishReason>, Option<TokenUsage>, Option<LlmError>);
@@ -52,8 +57,8 @@ type Outcome = (String, Option<FinishReason>, Option<TokenUsage>, Option<LlmErro
 /// Everything that an answer gave, in order: nothing may follow a finish but usage.
 async fn run(model: &OpenAi) -> Outcome {
     let mut outcome: Outcome = Default::default();
-    let mut stream = match model.stream(request()).await {
-        Ok(stream) => stream,
+    let mut stream = match model.ask(request()).await {
+        Ok(answering) => answering.events,
         Err(error) => return (String::new(), None, None, Some(error)),
     };
     while let Some(event) = stream.next().await {
@@ -68,6 +73,7 @@ async fn run(model: &OpenAi) -> Outcome {
                 assert!(outcome.1.is_some());
                 outcome.2 = Some(usage);
             }
+            Ok(other) => panic!("{other:?}"),
             Err(error) => outcome.3 = Some(error),
         }
     }
@@ -275,7 +281,7 @@ async fn nobody_listens() {
 async fn dropping_the_stream_closes_the_connection_at_once() {
     let mut server = Script::start(vec![Reply::sse().then(HELLO).hang()]).await;
     let model = model(&server);
-    let mut stream = model.stream(request()).await.unwrap();
+    let mut stream = model.ask(request()).await.unwrap().events;
     assert!(matches!(stream.next().await, Some(Ok(ChatEvent::Text(_)))));
     drop(stream);
     tokio::time::timeout(Duration::from_millis(500), server.closed(1)).await.unwrap();
@@ -285,7 +291,7 @@ async fn dropping_the_stream_closes_the_connection_at_once() {
 async fn dropping_the_request_closes_the_connection_at_once() {
     let mut server = Script::start(vec![Reply::default().hang()]).await;
     let model = model(&server);
-    let asking = tokio::time::timeout(Duration::from_millis(100), model.stream(request()));
+    let asking = tokio::time::timeout(Duration::from_millis(100), model.ask(request()));
     assert!(asking.await.is_err());
     tokio::time::timeout(Duration::from_millis(500), server.closed(1)).await.unwrap();
 }
