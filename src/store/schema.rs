@@ -85,6 +85,7 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         leaf_id -> Nullable<Uuid>,
+        kind -> Text,
     }
 }
 
@@ -464,6 +465,7 @@ diesel::table! {
         owner -> Uuid,
         expires_at -> Timestamptz,
         created_at -> Timestamptz,
+        quoted -> Jsonb,
     }
 }
 
@@ -532,6 +534,7 @@ diesel::table! {
         created_at -> Timestamptz,
         ended_at -> Nullable<Timestamptz>,
         question_id -> Uuid,
+        steps -> Jsonb,
     }
 }
 
