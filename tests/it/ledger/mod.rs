@@ -4,6 +4,7 @@
 mod months;
 mod proof;
 mod receipt;
+mod rules;
 mod sealing;
 mod tampering;
 
