@@ -1,6 +1,7 @@
 //! The nodes behind their balancer, and what happens to them.
 
-use crate::support::{Balancer, Database, Node, Provider, Redis};
+use crate::outages::{address, behind};
+use crate::support::{Balancer, Database, Node, Provider, Redis, Relay};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use std::time::Duration;
@@ -14,6 +15,8 @@ pub struct Fleet<'a> {
     /// The ids of those that were killed, or taken for dead.
     pub killed: Vec<String>,
     database: Database,
+    /// Between the nodes and PostgreSQL.
+    network: Relay,
     provider: Provider,
     redis: Option<&'a mut Redis>,
 }
@@ -31,6 +34,7 @@ impl<'a> Fleet<'a> {
             ids: Vec::new(),
             killed: Vec::new(),
             database: database.clone(),
+            network: Relay::to(&address(&database.url)).await,
             provider: provider.clone(),
             redis,
         };
@@ -46,7 +50,8 @@ impl<'a> Fleet<'a> {
         let before = self.database.texts(all).await;
         let mut env = vec![("DRAIN_TIMEOUT", "1"), ("LOG", "docent::app=info,error")];
         env.extend(self.redis.as_ref().map(|redis| ("REDIS_URL", redis.url.as_str())));
-        let node = Node::with(&self.database, &self.provider, &env).await;
+        let database = behind(&self.network, &self.database);
+        let node = Node::with(&database, &self.provider, &env).await;
         let after = self.database.texts(all).await;
         let new: Vec<String> = after.into_iter().filter(|id| !before.contains(id)).collect();
         let [id] = &new[..] else { panic!("a node registers before it serves: {new:?}") };
@@ -99,11 +104,12 @@ impl<'a> Fleet<'a> {
         while Instant::now() < until {
             sleep(Duration::from_millis(dice.random_range(200..1500))).await;
             let n = dice.random_range(0..self.nodes.len());
-            match dice.random_range(0..10) {
+            match dice.random_range(0..12) {
                 0..3 => self.kill(n).await,
                 3..4 => self.freeze(n).await,
                 4..6 => self.restart(n).await,
                 6..8 => self.balancer.cut(),
+                8..10 => self.network.cut(),
                 _ => {
                     if let Some(redis) = &mut self.redis {
                         redis.restart().await;

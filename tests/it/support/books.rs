@@ -281,7 +281,11 @@ pub async fn against_provider(database: &Database, provider: &Provider) -> Vec<S
     }
     let mut found = Vec::new();
     for turn in Billed::all(database).await {
-        match calls.remove(&turn.question).unwrap_or_default().as_slice() {
+        let mut calls = calls.remove(&turn.question).unwrap_or_default();
+        if calls.len() > 1 {
+            calls.retain(|call| !call.reset || !call.text.is_empty());
+        }
+        match calls.as_slice() {
             [] => {
                 let ended = turn.state == "complete" || turn.answer.is_some_and(|a| !a.is_empty());
                 if ended {

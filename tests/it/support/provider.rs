@@ -103,6 +103,8 @@ pub struct Call {
     pub text: String,
     /// The last usage that was reported.
     pub usage: Option<(u64, u64)>,
+    /// The provider broke it off itself: it may be asked again.
+    pub reset: bool,
 }
 
 struct Shared {
@@ -256,7 +258,10 @@ async fn converse(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()>
                 stream.write_all(&bytes).await?;
             },
             Step::Hang => hung_up(&mut stream).await?,
-            Step::Reset => return stream.set_zero_linger(),
+            Step::Reset => {
+                note(&|call| call.reset = true);
+                return stream.set_zero_linger();
+            }
         }
     }
     stream.shutdown().await
