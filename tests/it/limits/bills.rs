@@ -61,86 +61,71 @@ async fn what_was_said_before_a_failure_is_estimated() {
     world.database.check_books().await;
 }
 
-/// What a provider may say it used, and what is billed: a number of input, cached and output tokens
-/// that was believed, or an estimate.
+/// What a provider may say after its answer, and what is billed of input, cached input and output: what
+/// was said, or (`None`) an estimate.
 type Claim = (&'static str, Vec<Step>, [Option<i64>; 3]);
 
-/// An answer, then these steps; what they say is in tokens.
-fn claimed() -> Vec<Claim> {
-    let said = |usage: &str| vec![claims(usage), Step::Done];
-    let half = Step::Raw(b"data: {\"choices\":[],\"usage\":{\"prompt_tok".to_vec());
-    let nothing = [None, Some(0), None];
+/// A usage chunk with anything in it, and the end.
+fn said(usage: &str) -> Vec<Step> {
+    vec![claims(usage), Step::Done]
+}
+
+/// What can be true is billed as it was said last.
+fn believed() -> Vec<Claim> {
+    let (cached, lie) = ("prompt_tokens_details", claims(r#"{"prompt_tokens":-1}"#));
+    let of = |n: u64| {
+        said(&format!(
+            r#"{{"prompt_tokens":120,"completion_tokens":7,"{cached}":{{"cached_tokens":{n}}}}}"#
+        ))
+    };
+    let last = [Some(120), Some(0), Some(7)];
+    let (one, nine, seven) = (Step::Usage(120, 1), Step::Usage(120, 9), Step::Usage(120, 7));
     vec![
-        ("once", vec![Step::Usage(120, 7), Step::Done], [Some(120), Some(0), Some(7)]),
-        (
-            "twice",
-            vec![Step::Usage(120, 7), Step::Usage(120, 7), Step::Done],
-            [Some(120), Some(0), Some(7)],
-        ),
-        (
-            "growing",
-            vec![Step::Usage(120, 1), Step::Usage(120, 9), Step::Done],
-            [Some(120), Some(0), Some(9)],
-        ),
-        (
-            "shrinking",
-            vec![Step::Usage(120, 9), Step::Usage(120, 1), Step::Done],
-            [Some(120), Some(0), Some(1)],
-        ),
-        (
-            "then a lie",
-            vec![Step::Usage(120, 7), claims(r#"{"prompt_tokens":-1}"#), Step::Done],
-            [Some(120), Some(0), Some(7)],
-        ),
-        ("without [DONE]", vec![Step::Usage(120, 7)], [Some(120), Some(0), Some(7)]),
-        ("then a reset", vec![Step::Usage(120, 7), Step::Reset], [Some(120), Some(0), Some(7)]),
-        ("zero", vec![Step::Usage(0, 0), Step::Done], [Some(0), Some(0), Some(0)]),
+        ("once", vec![seven.clone(), Step::Done], last),
+        ("twice", vec![seven.clone(), seven.clone(), Step::Done], last),
+        ("more and more", vec![one, nine.clone(), Step::Done], [Some(120), Some(0), Some(9)]),
+        ("less at the end", vec![nine, seven.clone(), Step::Done], last),
+        ("and then a lie", vec![seven.clone(), lie, Step::Done], last),
+        ("without [DONE]", vec![seven.clone()], last),
+        ("and then a reset", vec![seven, Step::Reset], last),
+        ("zero", vec![Step::Usage(0, 0), Step::Done], [Some(0); 3]),
         ("zero output", vec![Step::Usage(120, 0), Step::Done], [Some(120), Some(0), Some(0)]),
+        ("partly cached", of(100), [Some(20), Some(100), Some(7)]),
+        ("more cached than read", of(121), last),
+    ]
+}
+
+/// What was not said, or cannot be true, is estimated and not zero.
+fn doubted() -> Vec<Claim> {
+    let within = Step::Raw(b"data: {\"choices\":[],\"usage\":{\"prompt_tok".to_vec());
+    let none = [None, Some(0), None];
+    let (input, output) = ([Some(120), Some(0), None], [None, Some(0), Some(7)]);
+    let both = |n: &str| said(&format!(r#"{{"prompt_tokens":{n},"completion_tokens":{n}}}"#));
+    vec![
+        ("absent", vec![Step::Done], none),
+        ("cut off before it", vec![], none),
+        ("reset before it", vec![Step::Reset], none),
+        ("cut off within it", vec![within], none),
+        ("null", said("null"), none),
+        ("empty", said("{}"), none),
+        ("a list", said("[120, 7]"), none),
+        ("a word", both(r#""120""#), none),
+        ("a fraction", both("120.5"), none),
+        ("negative", both("-5"), none),
+        ("absurd", both("1e18"), none),
+        ("as much as a number holds", both("18446744073709551615"), none),
+        ("more than there can be", both("999999999999"), none),
+        ("input only", said(r#"{"prompt_tokens":120}"#), input),
+        ("output only", said(r#"{"completion_tokens":7}"#), output),
         (
-            "partly cached",
-            said(
-                r#"{"prompt_tokens":120,"completion_tokens":7,"prompt_tokens_details":{"cached_tokens":100}}"#,
-            ),
-            [Some(20), Some(100), Some(7)],
-        ),
-        (
-            "more cached than read",
-            said(
-                r#"{"prompt_tokens":120,"completion_tokens":7,"prompt_tokens_details":{"cached_tokens":121}}"#,
-            ),
-            [Some(120), Some(0), Some(7)],
-        ),
-        ("absent", vec![Step::Done], nothing),
-        ("cut off before it", vec![], nothing),
-        ("reset before it", vec![Step::Reset], nothing),
-        ("cut off within it", vec![half], nothing),
-        ("null", said("null"), nothing),
-        ("empty", said("{}"), nothing),
-        ("a list", said("[120, 7]"), nothing),
-        ("words", said(r#"{"prompt_tokens":"120","completion_tokens":"7"}"#), nothing),
-        ("fractions", said(r#"{"prompt_tokens":120.5,"completion_tokens":7.5}"#), nothing),
-        ("negative", said(r#"{"prompt_tokens":-5,"completion_tokens":-1}"#), nothing),
-        (
-            "absurd",
-            said(r#"{"prompt_tokens":1e18,"completion_tokens":18446744073709551615}"#),
-            nothing,
-        ),
-        (
-            "more than there can be",
-            said(r#"{"prompt_tokens":999999999999,"completion_tokens":999999999999}"#),
-            nothing,
-        ),
-        ("input only", said(r#"{"prompt_tokens":120}"#), [Some(120), Some(0), None]),
-        ("output only", said(r#"{"completion_tokens":7}"#), [None, Some(0), Some(7)]),
-        (
-            "output negative",
+            "input, and less than no output",
             said(r#"{"prompt_tokens":120,"completion_tokens":-1}"#),
-            [Some(120), Some(0), None],
+            input,
         ),
         (
-            "input negative",
+            "output, and less than no input",
             said(r#"{"prompt_tokens":-1,"completion_tokens":7}"#),
-            [None, Some(0), Some(7)],
+            output,
         ),
     ]
 }
@@ -149,7 +134,7 @@ fn claimed() -> Vec<Claim> {
 async fn what_is_reported_is_billed_where_it_can_be_true_and_the_rest_is_estimated() {
     let world = World::start().await;
     let anna = world.user("anna@acme.test").await;
-    for (name, steps, expected) in claimed() {
+    for (name, steps, expected) in [believed(), doubted()].concat() {
         let answered = vec![text("Six times seven "), text("is forty-two."), Step::Finish];
         world.provider.next(Script::steps([answered, steps].concat()));
         let answer = anna.ask(&format!("What is six times seven, {name}?")).await;

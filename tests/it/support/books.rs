@@ -17,8 +17,10 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use docent::llm::tokens;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::interval;
 
 /// Something that must be true.
 #[derive(Debug)]
@@ -326,7 +328,7 @@ pub struct Auditor {
 }
 
 /// What a billing system can see.
-const SEEN: [&str; 3] = ["L1", "L5", "L11"];
+const SEEN: [&str; 4] = ["L1", "L2", "L5", "L11"];
 
 impl Auditor {
     pub async fn start(database: &Database) -> Self {
@@ -334,7 +336,9 @@ impl Auditor {
         conn.batch_execute("SET ROLE docent_billing").await.expect("who accounts may read");
         let (stop, mut stopped) = oneshot::channel();
         let looks = tokio::spawn(async move {
+            let mut again = interval(Duration::from_millis(50));
             for looks in 1.. {
+                again.tick().await;
                 let last = stopped.try_recv() != Err(oneshot::error::TryRecvError::Empty);
                 let rules = RULES.iter().filter(|rule| SEEN.contains(&rule.name));
                 let found = broken(&mut conn, rules).await;
