@@ -3,12 +3,14 @@
 //! limit, and at the end both books agree.
 
 use crate::support::Database;
+use diesel::QueryResult;
 use diesel_async::RunQueryDsl;
 use docent::accounts::{NewTenant, add_user, create_tenant};
 use docent::metering::{self, Ask, Bill, Item, Prices, ReserveError, Source, StepBill};
 use docent::runtime::Tasks;
 use docent::store::assistants::Assistant;
 use docent::store::conversations::NewConversation;
+use docent::store::messages::NewMessage;
 use docent::store::prices::Price;
 use docent::store::turns::NewTurn;
 use docent::store::{Conn, Db, DbOptions};
@@ -52,12 +54,12 @@ struct OwnBooks {
     given_up: usize,
 }
 
-struct Office {
-    db: Db,
-    database: Database,
-    tenant: TenantId,
+pub struct Office {
+    pub db: Db,
+    pub database: Database,
+    pub tenant: TenantId,
     assistant: AssistantId,
-    people: Vec<UserId>,
+    pub people: Vec<UserId>,
     documents: Vec<DocumentId>,
     price: Price,
     models: [String; 1],
@@ -65,7 +67,7 @@ struct Office {
 }
 
 impl Office {
-    async fn open() -> Self {
+    pub async fn open() -> Self {
         let database = Database::fresh().await;
         database.run(LIMITS).await;
         let options = DbOptions {
@@ -125,7 +127,7 @@ impl Office {
         let ask = self.ask(dice.random_range(0..600), output, least);
         let (turn, ctx) = (TurnId::new(), Ctx { tenant: self.tenant, user, role: Role::Member });
         let mut tx = self.db.tenant(self.tenant).await.unwrap();
-        self.begin_turn(&mut tx, turn, user).await;
+        self.begin_turn(&mut tx, turn, user).await.unwrap();
         if dice.random_bool(0.1) {
             // The caller hangs up somewhere in the middle.
             let moments = dice.random_range(1..20);
@@ -163,7 +165,7 @@ impl Office {
         self.books(|books| books.held.push(held));
     }
 
-    fn ask(&self, input: i64, output: i64, least_output: i64) -> Ask<'_> {
+    pub fn ask(&self, input: i64, output: i64, least_output: i64) -> Ask<'_> {
         Ask {
             assistant: Some(self.assistant),
             models: &self.models,
@@ -175,7 +177,7 @@ impl Office {
         }
     }
 
-    async fn begin_turn(&self, tx: &mut Conn, turn: TurnId, user: UserId) {
+    pub async fn begin_turn(&self, tx: &mut Conn, turn: TurnId, user: UserId) -> QueryResult<()> {
         let conversation = ConversationId::new();
         let new = NewConversation {
             tenant_id: self.tenant,
@@ -185,13 +187,14 @@ impl Office {
             title: "Books",
             kind: "chat",
         };
-        new.insert(tx).await.unwrap();
+        new.insert(tx).await?;
+        let question = MessageId::new();
         let new = NewTurn {
             tenant_id: self.tenant,
             id: turn,
             conversation_id: conversation,
             user_id: user,
-            question_id: MessageId::new(),
+            question_id: question,
             answer_id: MessageId::new(),
             idempotency_key: None,
             request_hash: &[],
@@ -199,7 +202,18 @@ impl Office {
             model: "gpt-4o-mini",
             owner: NodeId::new(),
         };
-        new.insert(tx).await.unwrap();
+        new.insert(tx).await?;
+        let new = NewMessage {
+            tenant_id: self.tenant,
+            id: question,
+            conversation_id: conversation,
+            parent_id: None,
+            turn_id: turn,
+            role: "user",
+            status: "complete",
+            content: "Well?",
+        };
+        new.insert(tx).await
     }
 
     /// Settles any turn that was ever held, settled before or not.
@@ -262,7 +276,7 @@ impl Office {
         tx.commit().await.unwrap();
     }
 
-    fn bill(&self, user: UserId, source: Source, items: Vec<Item>) -> Bill {
+    pub fn bill(&self, user: UserId, source: Source, items: Vec<Item>) -> Bill {
         let model = Some(self.models[0].clone());
         Bill {
             tenant: self.tenant,

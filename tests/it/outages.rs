@@ -10,13 +10,13 @@ use std::path::Path;
 const NOWHERE: &str = "http://127.0.0.1:1";
 
 /// Of PostgreSQL, as a relay wants it.
-fn address(url: &str) -> String {
+pub fn address(url: &str) -> String {
     let (_, rest) = url.rsplit_once('@').expect("there is a password");
     format!("http://{}", rest.split('/').next().unwrap())
 }
 
 /// The same database behind a relay.
-fn behind(relay: &Relay, database: &Database) -> Database {
+pub fn behind(relay: &Relay, database: &Database) -> Database {
     let url = database.url.replace(
         address(&database.url).trim_start_matches("http://"),
         relay.base.trim_start_matches("http://"),

@@ -155,7 +155,8 @@ impl Client {
         let path = format!("/v1/turns/{turn}/stop");
         if let Ok(response) = self.user.request(Method::POST, &path).send().await {
             let status = response.status().as_u16();
-            assert!([200, 202, 503].contains(&status), "{status}");
+            // 408: it hung while the request was on its way.
+            assert!([200, 202, 408, 503].contains(&status), "{status}");
         }
     }
 }

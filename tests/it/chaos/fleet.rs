@@ -1,8 +1,10 @@
 //! The nodes behind their balancer, and what happens to them.
 
-use crate::support::{Balancer, Database, Node, Provider, Redis};
+use crate::outages::{address, behind};
+use crate::support::{Balancer, Database, Node, Provider, Redis, Relay};
 use rand::RngExt;
 use rand::rngs::StdRng;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -13,7 +15,11 @@ pub struct Fleet<'a> {
     ids: Vec<String>,
     /// The ids of those that were killed, or taken for dead.
     pub killed: Vec<String>,
+    /// What happened, and how often.
+    pub troubles: BTreeMap<&'static str, usize>,
     database: Database,
+    /// Between the nodes and PostgreSQL.
+    network: Relay,
     provider: Provider,
     redis: Option<&'a mut Redis>,
 }
@@ -30,7 +36,9 @@ impl<'a> Fleet<'a> {
             nodes: Vec::new(),
             ids: Vec::new(),
             killed: Vec::new(),
+            troubles: BTreeMap::new(),
             database: database.clone(),
+            network: Relay::to(&address(&database.url)).await,
             provider: provider.clone(),
             redis,
         };
@@ -44,9 +52,12 @@ impl<'a> Fleet<'a> {
     async fn add(&mut self) {
         let all = "SELECT id::text AS t FROM nodes";
         let before = self.database.texts(all).await;
-        let mut env = vec![("DRAIN_TIMEOUT", "1"), ("LOG", "docent::app=info,error")];
+        let log = "docent::app=info,error";
+        // Logs stay until the end, when everybody's are compared.
+        let mut env = vec![("DRAIN_TIMEOUT", "1"), ("LOG", log), ("TURN_RETENTION", "86400")];
         env.extend(self.redis.as_ref().map(|redis| ("REDIS_URL", redis.url.as_str())));
-        let node = Node::with(&self.database, &self.provider, &env).await;
+        let database = behind(&self.network, &self.database);
+        let node = Node::with(&database, &self.provider, &env).await;
         let after = self.database.texts(all).await;
         let new: Vec<String> = after.into_iter().filter(|id| !before.contains(id)).collect();
         let [id] = &new[..] else { panic!("a node registers before it serves: {new:?}") };
@@ -99,17 +110,23 @@ impl<'a> Fleet<'a> {
         while Instant::now() < until {
             sleep(Duration::from_millis(dice.random_range(200..1500))).await;
             let n = dice.random_range(0..self.nodes.len());
-            match dice.random_range(0..10) {
-                0..3 => self.kill(n).await,
-                3..4 => self.freeze(n).await,
-                4..6 => self.restart(n).await,
-                6..8 => self.balancer.cut(),
-                _ => {
-                    if let Some(redis) = &mut self.redis {
-                        redis.restart().await;
-                    }
-                }
+            let trouble = match dice.random_range(0..12) {
+                0..3 => "killed",
+                3..4 => "frozen",
+                4..6 => "restarted",
+                6..8 => "PostgreSQL cut",
+                8..10 if self.redis.is_some() => "Redis restarted",
+                _ => "clients cut",
+            };
+            match (trouble, &mut self.redis) {
+                ("killed", _) => self.kill(n).await,
+                ("frozen", _) => self.freeze(n).await,
+                ("restarted", _) => self.restart(n).await,
+                ("PostgreSQL cut", _) => self.network.cut(),
+                ("Redis restarted", Some(redis)) => redis.restart().await,
+                _ => self.balancer.cut(),
             }
+            *self.troubles.entry(trouble).or_default() += 1;
         }
     }
 }

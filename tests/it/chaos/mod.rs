@@ -1,15 +1,17 @@
 //! Several nodes, people who ask over everything there is, and troubles: connections that break,
-//! clients that leave and come back, nodes that are killed, hang or are restarted. Whatever happens, an answer
-//! ends once, for everybody in the same way, and the books are right.
+//! clients that leave and come back, nodes that are killed, hang or are restarted, a Redis that forgets
+//! everything, a PostgreSQL whose connections are cut. Whatever happens, an
+//! answer ends once, for everybody in the same way, and the books are right.
 //!
 //! `CHAOS_SECONDS=180 CHAOS_SEED=7 cargo test --test it chaos -- --nocapture` for more of it.
 #![expect(clippy::print_stdout, reason = "the seed is for who wants to see it again")]
 
 mod client;
-mod connection;
+pub mod connection;
 mod fleet;
 mod verdict;
 
+use crate::support::books::{Auditor, against_provider};
 use crate::support::{Redis, Script, Step, User, World};
 use client::Client;
 use fleet::Fleet;
@@ -74,6 +76,7 @@ async fn chaos(redis: Option<&mut Redis>) {
 
     let until = Instant::now() + Duration::from_secs(seconds);
     let mut fleet = Fleet::start(NODES, &database, &provider, redis).await;
+    let auditor = Auditor::start(&database).await;
     let clients = (0..CLIENTS).map(|n| {
         let person = User { base: fleet.balancer.base.clone(), ..people[n % people.len()].clone() };
         let dice = StdRng::seed_from_u64(dice.random());
@@ -86,7 +89,9 @@ async fn chaos(redis: Option<&mut Redis>) {
     );
     let told = told.expect("every client is told an end");
     let sights: Vec<_> = told.into_iter().flat_map(|client| client.expect("no surprise")).collect();
+    assert_eq!(auditor.finish().await, Vec::<String>::new(), "right at every moment");
     verdict::check(&sights, &fleet, &database).await;
+    assert_eq!(against_provider(&database, &provider).await, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -140,11 +140,12 @@ fn summarise(readers: usize, ahead: usize, stored: &BTreeMap<String, Stored>, fl
     let orphaned = stored.values().filter(|turn| turn.orphaned).count();
     println!(
         "{readers} readers ({ahead} saw more than was written) of {} turns: {} complete, {} stopped, \
-         {} failed ({orphaned} of {} killed nodes)",
+         {} failed ({orphaned} of {} killed nodes); {:?}",
         stored.len(),
         count("complete"),
         count("stopped"),
         count("failed"),
-        fleet.killed.len()
+        fleet.killed.len(),
+        fleet.troubles
     );
 }

@@ -1,10 +1,13 @@
 //! The ledger keeps its word: every row is numbered once, nothing that was sealed can be changed
 //! without being found, and a customer can check their own receipt.
 
+mod cuts;
 mod months;
 mod proof;
 mod receipt;
+mod rules;
 mod sealing;
+mod storm;
 mod tampering;
 
 use crate::support::Database;

@@ -2,28 +2,11 @@
 
 use super::{Plan, ledger, reserved};
 use crate::recovery::left_behind;
-use crate::support::{Database, Node, Script, Stream};
+use crate::support::books::Auditor;
+use crate::support::{Node, Script, Stream};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use serde_json::json;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Looks at the counters again and again until it is told to stop; returns how often it looked.
-fn watch(database: &Database, done: &Arc<AtomicBool>) -> tokio::task::JoinHandle<usize> {
-    let (database, done) = (database.clone(), Arc::clone(done));
-    #[expect(clippy::disallowed_methods, reason = "a test's own task")]
-    tokio::spawn(async move {
-        let mut looks = 0;
-        while !done.load(Ordering::Relaxed) {
-            let over =
-                "SELECT count(*) AS n FROM billing.quotas_v1 WHERE used + reserved > max_amount";
-            assert_eq!(database.number(over).await, 0, "over its limit at look {looks}");
-            looks += 1;
-        }
-        looks
-    })
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_turns_at_once_exactly_those_that_fit_are_admitted() {
@@ -32,8 +15,7 @@ async fn of_many_turns_at_once_exactly_those_that_fit_are_admitted() {
     for name in ["anna", "ben", "carl", "dora"] {
         people.push(world.user(&format!("{name}@acme.test")).await);
     }
-    let done = Arc::new(AtomicBool::new(false));
-    let watching = watch(&world.database, &done);
+    let auditor = Auditor::start(&world.database).await;
     world.provider.always(Script::held(4, 2));
     let asking = (0..12).map(|n| people[n % 4].stream(json!({"text": "Me first!"})));
     let (admitted, refused): (Vec<Stream>, Vec<Stream>) =
@@ -52,8 +34,7 @@ async fn of_many_turns_at_once_exactly_those_that_fit_are_admitted() {
     for answer in join_all(admitted.into_iter().map(Stream::answer)).await {
         assert_eq!(answer.end(), "finish");
     }
-    done.store(true, Ordering::Relaxed);
-    assert!(watching.await.expect("never over the limit") > 0);
+    assert_eq!(auditor.finish().await, Vec::<String>::new(), "right at every moment");
     assert_eq!(world.database.number(held).await, 3);
     assert_eq!(reserved(&world.database).await, 0);
     assert_eq!(world.provider.calls(), 3, "who was refused cost nothing");
@@ -138,16 +119,14 @@ async fn two_nodes_admit_together_exactly_what_fits() {
     let second = Node::with(&database, &provider, &env).await;
     let nodes = [first.user(&anna), second.user(&anna)];
     provider.always(Script::text(&["Me."], 10, 1));
-    let done = Arc::new(AtomicBool::new(false));
-    let watching = watch(&database, &done);
+    let auditor = Auditor::start(&database).await;
     let asking = (0..500).map(|n| nodes[n % 2].post("/v1/chat/send", json!({"text": "Me first!"})));
     let asking = futures_util::stream::iter(asking).buffer_unordered(40);
     let answers: Vec<(u16, serde_json::Value)> = asking.collect().await;
     let admitted = answers.iter().filter(|(status, _)| *status == 200).count();
     let refused = answers.iter().filter(|(_, answer)| answer["code"] == "quota_exceeded").count();
     assert_eq!((admitted, refused), (100, 400));
-    done.store(true, Ordering::Relaxed);
-    assert!(watching.await.expect("never over the limit") > 0);
+    assert_eq!(auditor.finish().await, Vec::<String>::new(), "right at every moment");
     assert_eq!(provider.calls(), 100);
     assert_eq!(reserved(&database).await, 0);
     database.check_books().await;

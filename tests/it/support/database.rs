@@ -1,11 +1,15 @@
 //! One PostgreSQL per test process, one migrated template, one database per test.
 
+use super::books;
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use docent::dev::{self, Cluster};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
 use tokio::sync::{Mutex, OnceCell};
 
 const TEMPLATE: &str = "docent_template";
@@ -45,6 +49,29 @@ impl Database {
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         cluster.create_database_if_missing(&name).await.expect("a database can be made");
         Self { url: cluster.url(&name) }
+    }
+
+    /// What is in it now, in another one: dumped as the README says, and restored.
+    pub async fn copy(&self) -> Self {
+        let cluster = CLUSTER.get_or_init(cluster).await;
+        let program = |name: &str| cluster.installation().bin.join(name);
+        let dump = Command::new(program("pg_dump"))
+            .args(["--format", "custom", "--dbname", &self.url])
+            .output()
+            .await
+            .expect("pg_dump runs");
+        assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+        let copy = Self::empty().await;
+        let mut restore = Command::new(program("pg_restore"))
+            .args(["--exit-on-error", "--dbname", &copy.url])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("pg_restore runs");
+        let mut input = restore.stdin.take().expect("it reads");
+        input.write_all(&dump.stdout).await.expect("it takes the dump");
+        drop(input);
+        assert!(restore.wait().await.expect("it ends").success(), "the dump can be restored");
+        copy
     }
 
     /// A connection of the superuser, past row-level security.
@@ -101,35 +128,9 @@ impl Database {
         rows.into_iter().map(|row| row.t).collect()
     }
 
-    /// The books: counters are the sums they stand for, nothing is over its limit, every ended turn
-    /// is settled, and nothing is billed twice.
+    /// The books are right, by every rule that the database can answer for.
     pub async fn check_books(&self) {
-        let wrong = self
-            .texts(
-                "SELECT 'counter differs: ' || d::text AS t FROM billing.differences_v1 d
-                 UNION ALL
-                 SELECT 'over its limit: ' || q::text FROM billing.quotas_v1 q WHERE hard AND used + reserved > max_amount
-                 UNION ALL
-                 SELECT 'ended but reserved: ' || r::text FROM reservations r
-                   JOIN turns t ON t.tenant_id = r.tenant_id AND t.id = r.turn_id
-                   WHERE r.state = 'open' AND t.state <> 'running'
-                 UNION ALL
-                 SELECT 'billed twice: ' || turn_id || ' ' || meter FROM usage_ledger
-                   WHERE turn_id IS NOT NULL AND kind = 'usage' GROUP BY turn_id, step, meter HAVING count(*) > 1
-                 UNION ALL
-                 SELECT 'running but billed: ' || l.turn_id FROM usage_ledger l
-                   JOIN turns t ON t.tenant_id = l.tenant_id AND t.id = l.turn_id
-                   WHERE t.state = 'running'
-                 UNION ALL
-                 SELECT 'complete but not billed: ' || t.id FROM turns t
-                   WHERE t.state = 'complete' AND NOT EXISTS (
-                     SELECT FROM usage_ledger l WHERE l.tenant_id = t.tenant_id AND l.turn_id = t.id)
-                 UNION ALL
-                 SELECT 'another user''s: ' || l.event_id FROM usage_ledger l
-                   JOIN turns t ON t.tenant_id = l.tenant_id AND t.id = l.turn_id
-                   WHERE t.user_id <> l.user_id",
-            )
-            .await;
+        let wrong = books::wrong(&mut self.connect().await).await;
         assert!(wrong.is_empty(), "the books are wrong:\n{}", wrong.join("\n"));
     }
 }

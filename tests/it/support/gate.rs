@@ -15,14 +15,24 @@ pub struct Gate {
 impl Gate {
     /// Closes a gate at `event` (`BEFORE UPDATE ON documents`) for rows that fit `condition`.
     pub async fn at(database: &Database, event: &str, condition: &str) -> Self {
+        Self::of(database, &format!("TRIGGER gate {event}"), event, condition).await
+    }
+
+    /// Closes a gate where a transaction that did `event` (`AFTER INSERT ON turns`) is committed: whoever
+    /// goes away there is not told that it was.
+    pub async fn at_commit(database: &Database, event: &str, condition: &str) -> Self {
+        let trigger = format!("CONSTRAINT TRIGGER gate {event} DEFERRABLE INITIALLY DEFERRED");
+        Self::of(database, &trigger, event, condition).await
+    }
+
+    async fn of(database: &Database, trigger: &str, event: &str, condition: &str) -> Self {
         let mut keeper = database.connect().await;
         keeper
             .batch_execute(&format!(
                 "SELECT pg_advisory_lock(4711);
                  CREATE OR REPLACE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
                    $$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NEW; END $$;
-                 CREATE TRIGGER gate {event} FOR EACH ROW WHEN ({condition})
-                   EXECUTE FUNCTION gate()"
+                 CREATE {trigger} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION gate()"
             ))
             .await
             .expect("a gate can be made");

@@ -1,6 +1,7 @@
 //! Helpers that read like a user: `world.user("anna@acme.test").await.ask("…").await`.
 
 mod balancer;
+pub mod books;
 mod browser;
 mod database;
 mod gate;
@@ -21,7 +22,7 @@ pub use database::Database;
 pub use gate::Gate;
 pub use node::Node;
 pub use patience::within;
-pub use provider::{Provider, Script, Step};
+pub use provider::{Call, Provider, Script, Step};
 pub use raw_socket::{RawFrame, RawSocket, frame, head};
 pub use redis::Redis;
 pub use relay::Relay;

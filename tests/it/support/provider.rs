@@ -95,14 +95,36 @@ impl Script {
     }
 }
 
+/// A request that was answered with 200, and what was said before it ended.
+#[derive(Clone, Debug, Default)]
+pub struct Call {
+    /// The last message.
+    pub question: String,
+    pub text: String,
+    /// The last usage that was reported.
+    pub usage: Option<(u64, u64)>,
+    /// The provider broke it off itself: it may be asked again.
+    pub reset: bool,
+}
+
 struct Shared {
     scripts: Mutex<VecDeque<Script>>,
     default: Mutex<Script>,
     requests: Mutex<Vec<Value>>,
+    answered: Mutex<Vec<Call>>,
     gate: Semaphore,
     open: watch::Sender<usize>,
     waiting: watch::Sender<usize>,
     calls: AtomicUsize,
+}
+
+impl Shared {
+    /// Notes a call that is answered; returns its place.
+    fn begin(&self, call: Call) -> usize {
+        let mut answered = self.answered.lock().unwrap();
+        answered.push(call);
+        answered.len() - 1
+    }
 }
 
 /// The server; it lives as long as its test.
@@ -120,6 +142,7 @@ impl Provider {
             scripts: Mutex::default(),
             default: Mutex::new(Script::text(&["Forty", "-two", ". [1]"], 120, 7)),
             requests: Mutex::default(),
+            answered: Mutex::default(),
             gate: Semaphore::new(0),
             open: watch::channel(0).0,
             waiting: watch::channel(0).0,
@@ -169,6 +192,11 @@ impl Provider {
         self.shared.requests.lock().unwrap().clone()
     }
 
+    /// The requests that were answered with 200: what is to be paid for.
+    pub fn answered(&self) -> Vec<Call> {
+        self.shared.answered.lock().unwrap().clone()
+    }
+
     /// How many chat requests there were.
     pub fn calls(&self) -> usize {
         self.shared.calls.load(Ordering::SeqCst)
@@ -178,6 +206,8 @@ impl Provider {
 async fn converse(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     let body = read_request(&mut stream).await?;
     shared.calls.fetch_add(1, Ordering::SeqCst);
+    let question = body["messages"].as_array().and_then(|all| all.last()?["content"].as_str());
+    let call = Call { question: question.unwrap_or_default().into(), ..Call::default() };
     shared.requests.lock().unwrap().push(body);
     let script = shared.scripts.lock().unwrap().pop_front();
     let script = script.unwrap_or_else(|| shared.default.lock().unwrap().clone());
@@ -189,17 +219,30 @@ async fn converse(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()>
         script.status, script.content_type, script.headers
     );
     stream.set_nodelay(true)?;
+    let answered = (script.status == 200).then(|| shared.begin(call));
+    // Before it is sent: nobody has heard of what is not noted.
+    let note = |what: &dyn Fn(&mut Call)| {
+        answered.inspect(|n| what(&mut shared.answered.lock().unwrap()[*n]));
+    };
     stream.write_all(head.as_bytes()).await?;
     for step in script.steps {
         match step {
-            Step::Text(text) => send(&mut stream, &delta(json!({"content": text}), None)).await?,
+            Step::Text(text) => {
+                note(&|call| call.text.push_str(&text));
+                send(&mut stream, &delta(json!({"content": text}), None)).await?;
+            }
             Step::Clock => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
-                send(&mut stream, &delta(json!({"content": format!("{now} ")}), None)).await?;
+                let text = format!("{now} ");
+                note(&|call| call.text.push_str(&text));
+                send(&mut stream, &delta(json!({"content": text}), None)).await?;
             }
             Step::Pause(length) => tokio::time::sleep(length).await,
             Step::Finish => send(&mut stream, &delta(json!({}), Some("stop"))).await?,
-            Step::Usage(input, output) => send(&mut stream, &usage(input, output)).await?,
+            Step::Usage(input, output) => {
+                note(&|call| call.usage = Some((input, output)));
+                send(&mut stream, &usage(input, output)).await?;
+            }
             Step::Done => stream.write_all(b"data: [DONE]\n\n").await?,
             Step::Raw(bytes) => stream.write_all(&bytes).await?,
             Step::Wait => {
@@ -215,7 +258,10 @@ async fn converse(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()>
                 stream.write_all(&bytes).await?;
             },
             Step::Hang => hung_up(&mut stream).await?,
-            Step::Reset => return stream.set_zero_linger(),
+            Step::Reset => {
+                note(&|call| call.reset = true);
+                return stream.set_zero_linger();
+            }
         }
     }
     stream.shutdown().await
