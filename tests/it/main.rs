@@ -39,6 +39,7 @@ mod metering_properties;
 mod nodes;
 mod outages;
 mod prompt;
+mod providers;
 mod recovery;
 mod redis;
 mod resume;

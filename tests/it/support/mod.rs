@@ -8,6 +8,7 @@ mod gate;
 mod node;
 mod patience;
 mod provider;
+mod provider_wire;
 mod raw_socket;
 mod redis;
 mod relay;

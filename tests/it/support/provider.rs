@@ -1,9 +1,10 @@
-//! A scripted OpenAI-compatible server: the provider's real wire format over real TCP.
+//! A scripted provider: OpenAI's, Anthropic's and Gemini's real wire formats over real TCP.
 //!
-//! Each request takes the next script, or the default one. A script can wait for the test, hang,
+//! The path that is asked decides the format. Each request takes the next script, or the default one. A script can wait for the test, hang,
 //! break the connection or send any bytes; the test sees what was asked, how much was sent, and when
 //! docent hung up.
 
+use super::provider_wire::Writer;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,15 +21,19 @@ pub enum Step {
     Text(String),
     /// A content delta that says when it is sent, in microseconds since 1970.
     Clock,
+    /// A stretch of what the model thinks.
+    Thought(String),
+    /// A tool is to be called: id, name and JSON of the arguments.
+    Call(&'static str, &'static str, &'static str),
     /// Says nothing for so long.
     Pause(Duration),
     /// Waits until the test calls [`Provider::release`] once more.
     Wait,
-    /// `finish_reason: "stop"`.
+    /// The answer is complete, or waits for what its calls give.
     Finish,
-    /// The usage chunk: prompt and completion tokens.
+    /// What it cost: prompt and completion tokens.
     Usage(u64, u64),
-    /// `data: [DONE]`.
+    /// Nothing follows, such as `data: [DONE]`.
     Done,
     /// Any bytes, as they are.
     Raw(Vec<u8>),
@@ -60,6 +65,19 @@ impl Script {
         Self::steps(steps)
     }
 
+    /// A thought, then calls: id, name and JSON of the arguments of each.
+    pub fn calls(
+        thought: &str,
+        calls: &[(&'static str, &'static str, &'static str)],
+        input: u64,
+        output: u64,
+    ) -> Self {
+        let mut steps = vec![Step::Thought(thought.into())];
+        steps.extend(calls.iter().map(|(id, name, json)| Step::Call(id, name, json)));
+        steps.extend([Step::Finish, Step::Usage(input, output), Step::Done]);
+        Self::steps(steps)
+    }
+
     /// Any steps, as an event stream.
     pub fn steps(steps: Vec<Step>) -> Self {
         let (headers, content_type) = (String::new(), "text/event-stream");
@@ -78,7 +96,7 @@ impl Script {
         Self::steps(steps)
     }
 
-    /// A refusal in OpenAI's error shape.
+    /// A refusal in OpenAI's error shape, which the others' clients read, too.
     pub fn error(status: u16, code: &str) -> Self {
         let body =
             json!({"error": {"message": "scripted", "type": code, "param": null, "code": code}});
@@ -112,6 +130,7 @@ struct Shared {
     default: Mutex<Script>,
     requests: Mutex<Vec<Value>>,
     answered: Mutex<Vec<Call>>,
+    paths: Mutex<Vec<String>>,
     gate: Semaphore,
     open: watch::Sender<usize>,
     waiting: watch::Sender<usize>,
@@ -131,18 +150,23 @@ impl Shared {
 #[derive(Clone)]
 pub struct Provider {
     shared: Arc<Shared>,
+    /// What OpenAI's and Anthropic's clients take for a base.
     pub url: String,
+    /// What Gemini's takes.
+    pub gemini_url: String,
 }
 
 impl Provider {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let gemini_url = format!("{url}beta");
         let shared = Arc::new(Shared {
             scripts: Mutex::default(),
             default: Mutex::new(Script::text(&["Forty", "-two", ". [1]"], 120, 7)),
             requests: Mutex::default(),
             answered: Mutex::default(),
+            paths: Mutex::default(),
             gate: Semaphore::new(0),
             open: watch::channel(0).0,
             waiting: watch::channel(0).0,
@@ -159,7 +183,7 @@ impl Provider {
                 });
             }
         });
-        Self { shared, url }
+        Self { shared, url, gemini_url }
     }
 
     /// The next request gets this.
@@ -197,6 +221,11 @@ impl Provider {
         self.shared.answered.lock().unwrap().clone()
     }
 
+    /// The paths of all chat requests so far.
+    pub fn paths(&self) -> Vec<String> {
+        self.shared.paths.lock().unwrap().clone()
+    }
+
     /// How many chat requests there were.
     pub fn calls(&self) -> usize {
         self.shared.calls.load(Ordering::SeqCst)
@@ -204,11 +233,12 @@ impl Provider {
 }
 
 async fn converse(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
-    let body = read_request(&mut stream).await?;
+    let (path, body) = read_request(&mut stream).await?;
     shared.calls.fetch_add(1, Ordering::SeqCst);
     let question = body["messages"].as_array().and_then(|all| all.last()?["content"].as_str());
     let call = Call { question: question.unwrap_or_default().into(), ..Call::default() };
     shared.requests.lock().unwrap().push(body);
+    shared.paths.lock().unwrap().push(path.clone());
     let script = shared.scripts.lock().unwrap().pop_front();
     let script = script.unwrap_or_else(|| shared.default.lock().unwrap().clone());
     if !script.answers {
@@ -225,25 +255,28 @@ async fn converse(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()>
         answered.inspect(|n| what(&mut shared.answered.lock().unwrap()[*n]));
     };
     stream.write_all(head.as_bytes()).await?;
+    let mut writer = Writer::new(&path, &script.steps);
     for step in script.steps {
         match step {
             Step::Text(text) => {
                 note(&|call| call.text.push_str(&text));
-                send(&mut stream, &delta(json!({"content": text}), None)).await?;
+                send(&mut stream, writer.text(&text)).await?;
             }
+            Step::Thought(text) => send(&mut stream, writer.thought(&text)).await?,
+            Step::Call(id, name, json) => send(&mut stream, writer.call(id, name, json)).await?,
             Step::Clock => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
                 let text = format!("{now} ");
                 note(&|call| call.text.push_str(&text));
-                send(&mut stream, &delta(json!({"content": text}), None)).await?;
+                send(&mut stream, writer.text(&text)).await?;
             }
             Step::Pause(length) => tokio::time::sleep(length).await,
-            Step::Finish => send(&mut stream, &delta(json!({}), Some("stop"))).await?,
+            Step::Finish => send(&mut stream, writer.finish()).await?,
             Step::Usage(input, output) => {
                 note(&|call| call.usage = Some((input, output)));
-                send(&mut stream, &usage(input, output)).await?;
+                send(&mut stream, writer.usage(input, output)).await?;
             }
-            Step::Done => stream.write_all(b"data: [DONE]\n\n").await?,
+            Step::Done => send(&mut stream, writer.done()).await?,
             Step::Raw(bytes) => stream.write_all(&bytes).await?,
             Step::Wait => {
                 shared.waiting.send_modify(|n| *n += 1);
@@ -276,7 +309,8 @@ async fn hung_up(stream: &mut TcpStream) -> std::io::Result<()> {
     }
 }
 
-async fn read_request(stream: &mut TcpStream) -> std::io::Result<Value> {
+/// The path with its query, and the body.
+async fn read_request(stream: &mut TcpStream) -> std::io::Result<(String, Value)> {
     let mut bytes = Vec::new();
     let mut piece = [0; 8192];
     loop {
@@ -293,22 +327,12 @@ async fn read_request(stream: &mut TcpStream) -> std::io::Result<Value> {
             .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
             .map_or(0, |(_, value)| value.trim().parse().unwrap());
         if body.len() >= length {
-            return Ok(serde_json::from_str(body).unwrap_or(Value::Null));
+            let path = head.split_whitespace().nth(1).unwrap_or_default().to_owned();
+            return Ok((path, serde_json::from_str(body).unwrap_or(Value::Null)));
         }
     }
 }
 
-async fn send(stream: &mut TcpStream, chunk: &Value) -> std::io::Result<()> {
-    stream.write_all(format!("data: {chunk}\n\n").as_bytes()).await
-}
-
-fn delta(delta: Value, finish: Option<&str>) -> Value {
-    json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "scripted",
-        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": null})
-}
-
-fn usage(input: u64, output: u64) -> Value {
-    json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "scripted",
-        "choices": [], "usage": {"prompt_tokens": input, "completion_tokens": output,
-        "total_tokens": input + output}})
+async fn send(stream: &mut TcpStream, frames: String) -> std::io::Result<()> {
+    stream.write_all(frames.as_bytes()).await
 }
