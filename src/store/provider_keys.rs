@@ -40,6 +40,9 @@ impl ProviderKey {
 
     /// False when there was none.
     pub async fn remove(conn: &mut Conn, tenant: TenantId, provider: &str) -> QueryResult<bool> {
+        if provider.contains('\0') {
+            return Ok(false); // which PostgreSQL refuses
+        }
         let key = provider_keys::table.find((tenant, provider));
         Ok(diesel::delete(key).execute(conn).await? == 1)
     }

@@ -23,6 +23,9 @@ impl Provider {
     }
 
     pub async fn exists(conn: &mut Conn, name: &str) -> QueryResult<bool> {
+        if name.contains('\0') {
+            return Ok(false); // which PostgreSQL refuses
+        }
         diesel::select(diesel::dsl::exists(providers::table.find(name))).get_result(conn).await
     }
 

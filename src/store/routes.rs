@@ -64,6 +64,9 @@ impl RouteRow {
         tenant: Option<TenantId>,
         name: &str,
     ) -> QueryResult<bool> {
+        if name.contains('\0') {
+            return Ok(false); // which PostgreSQL refuses
+        }
         let whose = match tenant {
             Some(_) => "tenant_routes WHERE tenant_id = $2",
             None => "routes WHERE $2::uuid IS NULL",
