@@ -82,27 +82,32 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(usage::usage)
             .service(billing::ledger)
             .service(billing::periods)
-            .service(operator::correct)
-            .service(operator::set_limit)
-            .service(operator::top_up)
-            .service(operator::read_audit)
-            .service(operator::change_tenant)
-            .service(models::list)
-            .service(models::put_model)
-            .service(models::put_route)
-            .service(models::remove_route)
-            .service(models::allow_plan)
-            .service(models::log)
-            .service(tenant_models::list)
-            .service(tenant_models::allow)
-            .service(tenant_models::put_route)
-            .service(tenant_models::remove_route)
-            .service(tenant_models::put_key)
-            .service(tenant_models::remove_key)
-            .service(tenant_models::resolve)
             .service(usage_csv::usage_csv)
             .default_service(web::to(nothing_here));
+        config.configure(for_the_operator);
     }
+}
+
+fn for_the_operator(config: &mut web::ServiceConfig) {
+    config
+        .service(operator::correct)
+        .service(operator::set_limit)
+        .service(operator::top_up)
+        .service(operator::read_audit)
+        .service(operator::change_tenant)
+        .service(models::list)
+        .service(models::put_model)
+        .service(models::put_route)
+        .service(models::remove_route)
+        .service(models::allow_plan)
+        .service(models::log)
+        .service(tenant_models::list)
+        .service(tenant_models::allow)
+        .service(tenant_models::put_route)
+        .service(tenant_models::remove_route)
+        .service(tenant_models::put_key)
+        .service(tenant_models::remove_key)
+        .service(tenant_models::resolve);
 }
 
 /// No route has this path; or one has it with other methods.

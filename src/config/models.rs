@@ -34,9 +34,9 @@ impl Endpoint {
 pub struct ModelSettings {
     /// `OPENAI_API_KEY`, and `OPENAI_BASE_URL`, default `https://api.openai.com/v1` when there is a key.
     pub openai: Endpoint,
-    /// `ANTHROPIC_API_KEY`, and `ANTHROPIC_BASE_URL`, default `https://api.anthropic.com`.
+    /// `ANTHROPIC_API_KEY`, and `ANTHROPIC_BASE_URL`, default `https://api.anthropic.com/v1`.
     pub anthropic: Endpoint,
-    /// `GEMINI_API_KEY`, and `GEMINI_BASE_URL`, default `https://generativelanguage.googleapis.com`.
+    /// `GEMINI_API_KEY`, and `GEMINI_BASE_URL`, default `https://generativelanguage.googleapis.com/v1beta`.
     pub gemini: Endpoint,
     /// Every variable that ends in `_API_KEY`: providers in the catalogue name theirs.
     pub keys: BTreeMap<String, Secret>,
@@ -65,8 +65,8 @@ impl ModelSettings {
         let keys = l.ending("_API_KEY").into_iter();
         Self {
             openai: Endpoint::read(l, "OPENAI", "https://api.openai.com/v1"),
-            anthropic: Endpoint::read(l, "ANTHROPIC", "https://api.anthropic.com"),
-            gemini: Endpoint::read(l, "GEMINI", "https://generativelanguage.googleapis.com"),
+            anthropic: Endpoint::read(l, "ANTHROPIC", "https://api.anthropic.com/v1"),
+            gemini: Endpoint::read(l, "GEMINI", "https://generativelanguage.googleapis.com/v1beta"),
             keys: keys.map(|(name, key)| (name, Secret::new(key))).collect(),
             chat_model: l.text("CHAT_MODEL"),
             max_output_tokens: l.parse("MAX_OUTPUT_TOKENS", "a number of tokens", 1024),

@@ -46,7 +46,7 @@ pub(crate) struct BreakerView {
     model: String,
     /// Whose key it is; null: the server's.
     tenant_id: Option<TenantId>,
-    /// closed, open or half_open.
+    /// `closed`, `open` or `half_open`.
     state: &'static str,
     /// In a row.
     failures: u32,

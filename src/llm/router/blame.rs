@@ -39,8 +39,11 @@ impl Blame {
 
 /// Whether the same model may be asked once more: the provider cannot have begun to work on it.
 pub(super) fn may_repeat(error: &LlmError) -> bool {
-    matches!(error, LlmError::Connect { .. })
-        || matches!(error, LlmError::Status(refusal) if refusal.is_transient())
+    match error {
+        LlmError::Connect { .. } => true,
+        LlmError::Status(_) => error.retryable(),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

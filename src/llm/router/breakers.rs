@@ -18,7 +18,7 @@ pub struct BreakerReport {
     pub model: String,
     /// Whose key it is; `None`: the server's.
     pub tenant: Option<TenantId>,
-    /// closed, open or half_open.
+    /// `closed`, `open` or `half_open`.
     pub state: &'static str,
     /// In a row.
     pub failures: u32,

@@ -8,7 +8,7 @@ use super::route::{AfterCut, Candidate, Capabilities, Route};
 use super::vault::Vault;
 use crate::config::ModelSettings;
 use crate::store::models::Model;
-use crate::store::{Db, DbError};
+use crate::store::{Conn, Db, DbError};
 use crate::types::{Secret, TenantId};
 use dashmap::DashMap;
 use sha2::{Digest, Sha256};
@@ -37,6 +37,9 @@ pub struct Listed {
     /// `None`: a route.
     pub provider: Option<String>,
 }
+
+/// The server's part and a tenant's.
+type Pages = (Arc<Shelf>, Arc<Own>);
 
 /// Looks names up. Cheap to clone.
 #[derive(Clone)]
@@ -82,12 +85,35 @@ impl Catalogue {
         tenant: TenantId,
         name: Option<&str>,
     ) -> Result<Arc<Route>, RouteError> {
-        let (shelf, own) = self.read(tenant).await?;
-        let name = name.unwrap_or(DEFAULT);
-        let (models, after_cut) = self.models(&shelf, &own, name)?;
+        let pages = self.read(tenant).await?;
+        self.route(&pages, tenant, name.unwrap_or(DEFAULT))
+    }
+
+    /// The same within a transaction of the tenant that is open already: whoever holds a connection must not
+    /// wait for another one.
+    ///
+    /// # Errors
+    /// As those of [`Self::resolve`].
+    pub async fn resolve_in(
+        &self,
+        conn: &mut Conn,
+        tenant: TenantId,
+        name: Option<&str>,
+    ) -> Result<Arc<Route>, RouteError> {
+        let pages = self.read_in(conn, tenant).await?;
+        self.route(&pages, tenant, name.unwrap_or(DEFAULT))
+    }
+
+    fn route(
+        &self,
+        (shelf, own): &Pages,
+        tenant: TenantId,
+        name: &str,
+    ) -> Result<Arc<Route>, RouteError> {
+        let (models, after_cut) = self.models(shelf, own, name)?;
         let allowed = models.iter().filter(|model| own.allows(&model.id));
         let lines: Vec<(Option<String>, Candidate)> =
-            allowed.map(|model| self.candidate(&shelf, &own, tenant, model)).collect();
+            allowed.map(|model| self.candidate(shelf, own, tenant, model)).collect();
         if lines.is_empty() {
             return Err(RouteError::NotAllowed(name.to_owned()));
         }
@@ -246,42 +272,51 @@ impl Catalogue {
         (line.unusable, candidate)
     }
 
-    async fn read(&self, tenant: TenantId) -> Result<(Arc<Shelf>, Arc<Own>), DbError> {
-        let inner = &*self.0;
-        let shelf = inner.shelf.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let own = inner.own.get(&tenant).map(|entry| entry.value().clone());
-        if let (Some((at, shelf)), Some((since, own))) = (&shelf, &own)
-            && at.elapsed() < FRESH
-            && since.elapsed() < FRESH
-        {
-            return Ok((Arc::clone(shelf), Arc::clone(own)));
-        }
-        match self.load(tenant).await {
-            Ok(loaded) => Ok(loaded),
-            // Better an old catalogue than none.
-            Err(error) => match (shelf, own) {
-                (Some((_, shelf)), Some((_, own))) => Ok((shelf, own)),
-                _ => Err(error),
-            },
+    /// What is remembered of both parts, and whether that is fresh enough.
+    fn remembered(&self, tenant: TenantId) -> (Option<Pages>, bool) {
+        let shelf = self.0.shelf.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let own = self.0.own.get(&tenant).map(|entry| entry.value().clone());
+        let (Some((at, shelf)), Some((since, own))) = (shelf, own) else { return (None, false) };
+        (Some((shelf, own)), at.elapsed() < FRESH && since.elapsed() < FRESH)
+    }
+
+    async fn read(&self, tenant: TenantId) -> Result<Pages, DbError> {
+        match self.remembered(tenant) {
+            (Some(pages), true) => Ok(pages),
+            (old, _) => {
+                let read = async {
+                    let mut tx = self.0.db.tenant(tenant).await?;
+                    let pages = self.load(&mut tx, tenant).await?;
+                    tx.commit().await?;
+                    Ok(pages)
+                };
+                // Better an old catalogue than none.
+                read.await.or_else(|error| old.ok_or(error))
+            }
         }
     }
 
-    async fn load(&self, tenant: TenantId) -> Result<(Arc<Shelf>, Arc<Own>), DbError> {
+    async fn read_in(&self, conn: &mut Conn, tenant: TenantId) -> Result<Pages, DbError> {
+        match self.remembered(tenant) {
+            (Some(pages), true) => Ok(pages),
+            _ => self.load(conn, tenant).await,
+        }
+    }
+
+    async fn load(&self, conn: &mut Conn, tenant: TenantId) -> Result<Pages, DbError> {
         let inner = &*self.0;
         let now = Instant::now();
-        let mut tx = inner.db.tenant(tenant).await?;
         let shelf = inner.shelf.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let shelf = match shelf {
             Some((at, shelf)) if at.elapsed() < FRESH => shelf,
             _ => {
-                let shelf = Arc::new(Shelf::load(&mut tx).await?);
+                let shelf = Arc::new(Shelf::load(conn).await?);
                 let kept = Some((now, Arc::clone(&shelf)));
                 *inner.shelf.lock().unwrap_or_else(PoisonError::into_inner) = kept;
                 shelf
             }
         };
-        let own = Arc::new(Own::load(&mut tx, tenant).await?);
-        tx.commit().await?;
+        let own = Arc::new(Own::load(conn, tenant).await?);
         inner.own.insert(tenant, (now, Arc::clone(&own)));
         Ok((shelf, own))
     }

@@ -1,7 +1,9 @@
 //! From a model in the catalogue to something that can be asked: its protocol, its address, its key.
 
 use crate::config::{Endpoint, ModelSettings};
-use crate::llm::{Answering, ChatModel, ChatRequest, Deadlines, Demo, LlmError, OpenAi};
+use crate::llm::{
+    Answering, Anthropic, ChatModel, ChatRequest, Deadlines, Demo, Gemini, LlmError, OpenAi,
+};
 use crate::store::models::Model;
 use crate::store::providers::Provider;
 use crate::types::Secret;
@@ -11,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const OPENAI: &str = "https://api.openai.com/v1";
+const ANTHROPIC: &str = "https://api.anthropic.com/v1";
+const GEMINI: &str = "https://generativelanguage.googleapis.com/v1beta";
 /// Pieces of the demo come at a readable pace.
 const DEMO_PACE: Duration = Duration::from_millis(15);
 
@@ -112,11 +116,18 @@ impl Providers {
         let client = self.client.clone();
         match provider.kind.as_str() {
             "demo" => Arc::new(Demo::new(DEMO_PACE)),
-            "openai" => {
+            "anthropic" => {
+                let model = Anthropic::new(client, base_url.unwrap_or(ANTHROPIC), key);
+                Arc::new(model.with_deadlines(deadlines))
+            }
+            "gemini" => {
+                let model = Gemini::new(client, base_url.unwrap_or(GEMINI), key);
+                Arc::new(model.with_deadlines(deadlines))
+            }
+            _ => {
                 let model = OpenAi::new(client, base_url.unwrap_or(OPENAI), key);
                 Arc::new(model.with_deadlines(deadlines))
             }
-            kind => Arc::new(Unusable { why: format!("the protocol '{kind}' is not spoken here") }),
         }
     }
 }

@@ -25,14 +25,13 @@ fn candidate(id: &str, url: &str) -> Candidate {
     let seconds = Duration::from_secs;
     let first_token = Duration::from_millis(300);
     let deadlines = Deadlines { headers: seconds(10), first_token, idle: seconds(10) };
-    let none = Backoff { base: Duration::ZERO, cap: Duration::ZERO, retries: 0 };
     let model = OpenAi::new(client(&ClientOptions::default()).unwrap(), url, None);
     let guarded = Guarded { provider: "p".into(), model: id.into(), key: [0; 8], tenant: None };
     Candidate {
         id: id.into(),
         provider: "p".into(),
         name: format!("{id}-as-its-provider-says"),
-        model: Arc::new(model.with_deadlines(deadlines).with_backoff(none)),
+        model: Arc::new(model.with_deadlines(deadlines)),
         context_window: 1000,
         max_output: 100,
         capabilities: Capabilities::ALL,
