@@ -249,6 +249,16 @@ async fn a_tenants_key_is_sealed_used_for_it_alone_and_never_shown() {
     let elsewhere = catalogue(&world, &echo.url, "another secret that is long enough").await;
     assert_eq!(says(&elsewhere, &anna.tenant_id).await, misconfigured);
 
+    let report = elsewhere.breakers();
+    let of_acme = report.iter().find(|one| one.tenant == Some(anna.tenant_id.parse().unwrap()));
+    let of_acme = of_acme.unwrap();
+    assert_eq!(
+        (of_acme.model.as_str(), of_acme.state),
+        ("a", "open"),
+        "somebody has to do something"
+    );
+    assert_eq!(of_acme.last.as_ref().unwrap().0, "model_misconfigured");
+
     let path = "tenants/acme/provider-keys/openai";
     assert_eq!(operate(&world, Method::DELETE, path, Value::Null).await.0, 201);
     ours.changed();

@@ -205,6 +205,9 @@ async fn first(
 ) -> Result<(ChatStream, Headroom), LlmError> {
     request.model.clone_from(&candidate.name);
     request.max_output_tokens = request.max_output_tokens.min(candidate.max_output);
+    if !candidate.capabilities.reasoning {
+        request.effort = None; // which such a model refuses
+    }
     let answering = candidate.model.ask(request).await?;
     let (mut events, headroom) = (answering.events, answering.headroom);
     let mut seen = Vec::new();

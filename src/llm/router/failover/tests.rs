@@ -3,7 +3,9 @@
 use super::*;
 use crate::llm::router::breaker::{Breaker, Guarded};
 use crate::llm::router::{AfterCut, Capabilities};
-use crate::llm::{Answering, ChatMessage, ChatModel, Deadlines, FinishReason, OpenAi, Role, Tool};
+use crate::llm::{
+    Answering, ChatMessage, ChatModel, Deadlines, Effort, FinishReason, OpenAi, Role, Tool,
+};
 use crate::net::script::{Reply, Script};
 use crate::net::{ClientOptions, client};
 use futures_util::FutureExt as _;
@@ -219,8 +221,12 @@ async fn each_model_is_asked_by_its_own_name_and_within_its_own_length() {
     let healthy = Script::start(vec![hello()]).await;
     let mut second = candidate("b", &healthy.url("/v1"));
     second.max_output = 50;
+    second.capabilities.reasoning = false;
     let route = route(vec![candidate("a", &broken.url("/v1")), second]);
-    router().begin(&route, 0, request()).await.unwrap();
+    let thoughtful = ChatRequest { effort: Some(Effort::Low), ..request() };
+    router().begin(&route, 0, thoughtful).await.unwrap();
+    let efforts = [&broken, &healthy].map(|script| script.body(0)["reasoning_effort"].clone());
+    assert_eq!(efforts, [serde_json::json!("low"), serde_json::Value::Null]);
     let asked = |script: &Script| {
         let body = script.body(0);
         (body["model"].as_str().unwrap().to_owned(), body["max_tokens"].as_u64().unwrap())
