@@ -1,6 +1,7 @@
 //! The command line.
 
 mod export;
+mod models;
 
 use crate::accounts::{self, Directory, NewTenant};
 use crate::api;
@@ -67,6 +68,9 @@ enum Command {
     /// The bill.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Which models there are.
+    #[command(subcommand)]
+    Models(models::ModelsCommand),
     /// What models cost.
     #[command(subcommand)]
     Prices(PricesCommand),
@@ -230,6 +234,7 @@ async fn run(command: Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::Export(command) => export::run(command).await,
+        Command::Models(command) => models::run(command).await,
         Command::Ledger(LedgerCommand::Verify { tenant, target }) => {
             verify_ledger(&open(&target).await?, tenant).await
         }

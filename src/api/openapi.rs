@@ -2,8 +2,8 @@
 
 use super::problem::Problem;
 use super::v1::{
-    assistants, auth, billing, chat, conversations, estimate, files, messages, operator, quota,
-    receipt, server, turns, upload, usage, usage_csv,
+    assistants, auth, billing, chat, conversations, estimate, files, messages, models, operator,
+    quota, receipt, server, tenant_models, turns, upload, usage, usage_csv,
 };
 use super::{health, stream};
 use actix_web::{HttpResponse, get};
@@ -28,6 +28,9 @@ use utoipa_swagger_ui::SwaggerUi;
         messages::list, messages::turn_to, quota::quota, usage::usage, usage_csv::usage_csv, billing::ledger,
         billing::periods, operator::correct, operator::set_limit, operator::top_up, operator::read_audit,
         operator::change_tenant,
+        models::list, models::put_model, models::put_route, models::remove_route, models::allow_plan, models::log,
+        tenant_models::list, tenant_models::allow, tenant_models::put_route, tenant_models::remove_route,
+        tenant_models::put_key, tenant_models::remove_key, tenant_models::resolve,
     ),
     components(schemas(Problem)),
     modifiers(&Bearer)

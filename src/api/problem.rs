@@ -8,6 +8,7 @@ use crate::accounts::AccountError;
 use crate::chat::{AskedError, Refused};
 use crate::documents::UploadError;
 use crate::limiter::TooManyConnections;
+use crate::llm::router::{CatalogueError, RouteError};
 use crate::metering::QuotaExceeded;
 use crate::store::DbError;
 use actix_web::http::StatusCode;
@@ -41,6 +42,7 @@ pub enum Code {
     TooManyTurns,
     Overloaded,
     TooManyConnections,
+    ModelNotAllowed,
     UpstreamFailed,
     Unavailable,
     Internal,
@@ -92,6 +94,9 @@ impl Code {
                 S::TOO_MANY_REQUESTS,
                 "Too many streams and sockets are open",
             ),
+            Self::ModelNotAllowed => {
+                ("model_not_allowed", S::UNPROCESSABLE_ENTITY, "The model is not allowed here")
+            }
             Self::UpstreamFailed => {
                 ("upstream_failed", S::BAD_GATEWAY, "The model could not answer")
             }
@@ -221,6 +226,26 @@ impl From<DbError> for Problem {
                 .retry_after(Duration::from_secs(1))
         } else {
             Self::new(Code::Internal, "Something went wrong here; it was logged.")
+        }
+    }
+}
+
+impl From<RouteError> for Problem {
+    fn from(error: RouteError) -> Self {
+        let detail = format!("{error}.");
+        match error {
+            RouteError::Unknown(_) => Self::new(Code::NotFound, detail),
+            RouteError::NotAllowed(_) => Self::new(Code::ModelNotAllowed, detail),
+            RouteError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<CatalogueError> for Problem {
+    fn from(error: CatalogueError) -> Self {
+        match error {
+            CatalogueError::Db(error) => error.into(),
+            error => Self::invalid(format!("{error}.")),
         }
     }
 }

@@ -5,8 +5,8 @@ use super::problem::{Code, Problem};
 use super::state::State;
 use super::stream::ws_chat;
 use super::v1::{
-    assistants, auth, billing, chat, conversations, estimate, files, messages, operator, quota,
-    receipt, server, turns, upload, usage, usage_csv,
+    assistants, auth, billing, chat, conversations, estimate, files, messages, models, operator,
+    quota, receipt, server, tenant_models, turns, upload, usage, usage_csv,
 };
 use super::{health, openapi, page};
 use actix_web::http::header;
@@ -82,14 +82,32 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(usage::usage)
             .service(billing::ledger)
             .service(billing::periods)
-            .service(operator::correct)
-            .service(operator::set_limit)
-            .service(operator::top_up)
-            .service(operator::read_audit)
-            .service(operator::change_tenant)
             .service(usage_csv::usage_csv)
             .default_service(web::to(nothing_here));
+        config.configure(for_the_operator);
     }
+}
+
+fn for_the_operator(config: &mut web::ServiceConfig) {
+    config
+        .service(operator::correct)
+        .service(operator::set_limit)
+        .service(operator::top_up)
+        .service(operator::read_audit)
+        .service(operator::change_tenant)
+        .service(models::list)
+        .service(models::put_model)
+        .service(models::put_route)
+        .service(models::remove_route)
+        .service(models::allow_plan)
+        .service(models::log)
+        .service(tenant_models::list)
+        .service(tenant_models::allow)
+        .service(tenant_models::put_route)
+        .service(tenant_models::remove_route)
+        .service(tenant_models::put_key)
+        .service(tenant_models::remove_key)
+        .service(tenant_models::resolve);
 }
 
 /// No route has this path; or one has it with other methods.

@@ -7,6 +7,7 @@ use crate::cluster::Cluster;
 use crate::config::ServerSettings;
 use crate::documents::{Catalogue, Progress, Uploads};
 use crate::limiter::{Connections, Plans, RateLimiter};
+use crate::llm;
 use crate::store::Db;
 use crate::telemetry::MetricsPage;
 use std::ops::Deref;
@@ -28,6 +29,7 @@ pub struct StateParts {
     pub connections: Connections,
     pub limiter: RateLimiter,
     pub plans: Plans,
+    pub models: llm::router::Catalogue,
     pub patience: Patience,
     pub metrics: MetricsPage,
     pub settings: ServerSettings,

@@ -93,7 +93,7 @@ impl App {
         if let Err(error) = metering::load_prices(&db, metering::LIST, None).await {
             tracing::warn!(%error, "The list of prices that comes along was not added");
         }
-        let models = Models::new(&settings.models)?;
+        let models = Models::new(&db, &settings.models, &secret)?;
         let model_id = embedding_model(&db, &models).await?;
         let node = NodeId::new();
         let queue = Queue::new(db.clone(), node);
@@ -111,7 +111,7 @@ impl App {
             tasks: tasks.clone(),
             node,
             settings: settings.chat,
-            catalogue: models.catalogue(),
+            catalogue: models.catalogue.clone(),
             router: Router::default(),
             max_output_tokens: settings.models.max_output_tokens,
             retriever: Retriever::new(db.clone(), Arc::clone(&models.embedder), model_id),
@@ -145,6 +145,7 @@ impl App {
             db: db.clone(),
             limiter: limiter.clone(),
             plans: plans.clone(),
+            models: models.catalogue.clone(),
             login: login.clone(),
             metrics: metrics.clone(),
             retention,
@@ -162,7 +163,8 @@ impl App {
             tickets: Tickets::new(db.clone()),
             uploads: Uploads::new(db.clone(), queue.clone(), progress.clone()),
             catalogue: Catalogue::new(db.clone()),
-            default_model: models.chat_name,
+            default_model: models.catalogue.default_model(),
+            models: models.catalogue,
             connections,
             limiter,
             plans,

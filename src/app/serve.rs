@@ -21,7 +21,7 @@ pub async fn serve(settings: Settings) -> Result<(), AppError> {
         tracing::info!(version, "Migrated the database");
     }
     if !settings.models.has_provider() {
-        tracing::warn!("No OPENAI_API_KEY and no OPENAI_BASE_URL: the built-in demo model answers");
+        tracing::warn!("No provider has a key or a base URL: the built-in demo model answers");
     }
     let program = this_program()?;
     let app = App::build(AppOptions {

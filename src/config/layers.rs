@@ -132,6 +132,14 @@ impl Layers {
         self.find(name).map(|(_, value)| value.trim().to_owned())
     }
 
+    /// All values whose names end so.
+    #[must_use]
+    pub fn ending(&self, suffix: &str) -> BTreeMap<String, String> {
+        let weakest_first = self.layers.iter().rev().flat_map(|(_, values)| values);
+        let named = weakest_first.filter(|(name, _)| name.ends_with(suffix));
+        named.map(|(name, value)| (name.clone(), value.trim().to_owned())).collect()
+    }
+
     /// A comma-separated list.
     pub fn list(&mut self, name: &str) -> Vec<String> {
         let text = self.text(name).unwrap_or_default();

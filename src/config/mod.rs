@@ -5,13 +5,15 @@
 
 mod exports;
 mod layers;
+mod models;
 mod settings;
 
 pub use exports::{
     ExportSettings, LagoSettings, OpenMeterSettings, StripeSettings, WebhookSettings,
 };
 pub use layers::{Layers, Problems};
+pub use models::{Endpoint, ModelSettings};
 pub use settings::{
-    ChatSettings, ClusterSettings, DatabaseSettings, LogFormat, LoginSettings, MailSettings,
-    ModelSettings, NAMES, ServerSettings, Settings,
+    ChatSettings, ClusterSettings, DatabaseSettings, LogFormat, LoginSettings, MailSettings, NAMES,
+    ServerSettings, Settings,
 };

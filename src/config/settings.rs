@@ -3,6 +3,7 @@
 
 use super::exports::ExportSettings;
 use super::layers::{Layers, Problems};
+use super::models::ModelSettings;
 use crate::types::Secret;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +28,10 @@ pub const NAMES: &[&str] = &[
     "CONNECTIONS_PER_USER",
     "OPENAI_API_KEY",
     "OPENAI_BASE_URL",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_BASE_URL",
+    "GEMINI_API_KEY",
+    "GEMINI_BASE_URL",
     "CHAT_MODEL",
     "MAX_OUTPUT_TOKENS",
     "EMBEDDING_MODEL",
@@ -100,31 +105,6 @@ pub struct ChatSettings {
     pub connections_per_user: usize,
 }
 
-/// The language models.
-#[derive(Clone, Debug)]
-pub struct ModelSettings {
-    /// `OPENAI_API_KEY`.
-    pub openai_api_key: Option<Secret>,
-    /// `OPENAI_BASE_URL`, default `https://api.openai.com/v1` when there is a key.
-    pub openai_base_url: Option<String>,
-    /// `CHAT_MODEL`, default `gpt-4o-mini`; `demo` without key and base URL.
-    pub chat_model: Option<String>,
-    /// `MAX_OUTPUT_TOKENS`: the longest answer, default 1024.
-    pub max_output_tokens: u32,
-    /// `EMBEDDING_MODEL`, default `text-embedding-3-small`; `hashed-ngram-384` is built in.
-    pub embedding_model: Option<String>,
-    /// `EMBEDDING_DIMENSIONS`, default 1536.
-    pub embedding_dimensions: Option<usize>,
-}
-
-impl ModelSettings {
-    /// True when a provider is configured; otherwise the built-in demo model answers.
-    #[must_use]
-    pub fn has_provider(&self) -> bool {
-        self.openai_api_key.is_some() || self.openai_base_url.is_some()
-    }
-}
-
 /// How mail leaves.
 #[derive(Clone, Debug)]
 pub struct MailSettings {
@@ -195,7 +175,7 @@ impl Settings {
             },
             cluster: ClusterSettings { redis_url: l.text("REDIS_URL").map(Secret::new) },
             chat: chat(l),
-            models: models(l),
+            models: ModelSettings::read(l),
             mail: MailSettings {
                 smtp_url: l.text("SMTP_URL").map(Secret::new),
                 from: l.text("MAIL_FROM").unwrap_or_else(|| "docent <docent@localhost>".into()),
@@ -270,9 +250,6 @@ impl Settings {
                 l.complain(format!("{name} must be above 0"));
             }
         }
-        if self.models.embedding_dimensions.is_some_and(|n| !(1..=4000).contains(&n)) {
-            l.complain("EMBEDDING_DIMENSIONS must be between 1 and 4000");
-        }
     }
 }
 
@@ -313,22 +290,6 @@ fn ledger(l: &mut Layers) -> LedgerSettings {
     LedgerSettings { retention_months: (months > 0).then_some(months) }
 }
 
-fn models(l: &mut Layers) -> ModelSettings {
-    let base_url = l.text("OPENAI_BASE_URL");
-    if base_url.as_deref().is_some_and(|url| !url.starts_with("http")) {
-        l.complain("OPENAI_BASE_URL must look like https://api.openai.com/v1");
-    }
-    let dimensions: usize = l.parse("EMBEDDING_DIMENSIONS", "a number of dimensions", 0);
-    ModelSettings {
-        openai_api_key: l.text("OPENAI_API_KEY").map(Secret::new),
-        openai_base_url: base_url.map(|url| url.trim_end_matches('/').to_owned()),
-        chat_model: l.text("CHAT_MODEL"),
-        max_output_tokens: l.parse("MAX_OUTPUT_TOKENS", "a number of tokens", 1024),
-        embedding_model: l.text("EMBEDDING_MODEL"),
-        embedding_dimensions: (dimensions > 0).then_some(dimensions),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -353,7 +314,7 @@ mod tests {
     fn dev_needs_nothing() {
         let settings = Settings::load(Layers::new(BTreeMap::new()), true).unwrap();
         assert_eq!((settings.server.port, settings.server.host.as_str()), (8080, "127.0.0.1"));
-        assert!(!settings.models.has_provider());
+        assert!(!settings.models.openai.is_set());
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub enum Wait {
     Headers,
     /// The first text of the answer.
     FirstToken,
+    /// The end of the answer, however it flows.
+    End,
 }
 
 impl fmt::Display for Wait {
@@ -24,6 +26,7 @@ impl fmt::Display for Wait {
         f.write_str(match self {
             Self::Headers => "response headers",
             Self::FirstToken => "the first token",
+            Self::End => "the end of the answer",
         })
     }
 }

@@ -291,10 +291,44 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
 
+    models (id) {
+        id -> Text,
+        provider -> Text,
+        name -> Text,
+        context_window -> Int4,
+        max_output -> Int4,
+        tools -> Bool,
+        images -> Bool,
+        json_schema -> Bool,
+        reasoning -> Bool,
+        enabled -> Bool,
+        connect_ms -> Int4,
+        first_token_ms -> Int4,
+        idle_ms -> Int4,
+        total_ms -> Int4,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
     nodes (id) {
         id -> Uuid,
         lease_until -> Timestamptz,
         started_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    operator_log (id) {
+        id -> Uuid,
+        actor -> Text,
+        action -> Text,
+        detail -> Jsonb,
+        request_id -> Nullable<Text>,
+        created_at -> Timestamptz,
     }
 }
 
@@ -309,6 +343,15 @@ diesel::table! {
         type_ -> Text,
         data -> Jsonb,
         created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    plan_models (plan) {
+        plan -> Text,
+        models -> Array<Nullable<Text>>,
     }
 }
 
@@ -353,6 +396,29 @@ diesel::table! {
         output -> Int8,
         reasoning -> Nullable<Int8>,
         request -> Nullable<Int8>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    provider_keys (tenant_id, provider) {
+        tenant_id -> Uuid,
+        provider -> Text,
+        sealed -> Bytea,
+        last_four -> Text,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    providers (name) {
+        name -> Text,
+        kind -> Text,
+        base_url -> Nullable<Text>,
+        key_variable -> Nullable<Text>,
     }
 }
 
@@ -472,6 +538,26 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
 
+    routes (name) {
+        name -> Text,
+        models -> Array<Nullable<Text>>,
+        weights -> Nullable<Array<Nullable<Int4>>>,
+        after_cut -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    tenant_models (tenant_id) {
+        tenant_id -> Uuid,
+        models -> Array<Nullable<Text>>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
     tenant_prices (tenant_id, version) {
         tenant_id -> Uuid,
         version -> Text,
@@ -482,6 +568,18 @@ diesel::table! {
         output -> Int8,
         reasoning -> Nullable<Int8>,
         request -> Nullable<Int8>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    tenant_routes (tenant_id, name) {
+        tenant_id -> Uuid,
+        name -> Text,
+        models -> Array<Nullable<Text>>,
+        weights -> Nullable<Array<Nullable<Int4>>>,
+        after_cut -> Text,
     }
 }
 
@@ -613,13 +711,19 @@ diesel::joinable!(export_customers -> tenants (tenant_id));
 diesel::joinable!(jobs -> tenants (tenant_id));
 diesel::joinable!(ledger_heads -> tenants (tenant_id));
 diesel::joinable!(login_codes -> tenants (tenant_id));
+diesel::joinable!(models -> providers (provider));
 diesel::joinable!(outbox -> tenants (tenant_id));
+diesel::joinable!(plan_models -> plans (plan));
 diesel::joinable!(plan_quotas -> plans (plan));
+diesel::joinable!(provider_keys -> providers (provider));
+diesel::joinable!(provider_keys -> tenants (tenant_id));
 diesel::joinable!(quota_alerts -> tenants (tenant_id));
 diesel::joinable!(quota_counters -> tenants (tenant_id));
 diesel::joinable!(quota_overrides -> tenants (tenant_id));
 diesel::joinable!(quota_topups -> tenants (tenant_id));
+diesel::joinable!(tenant_models -> tenants (tenant_id));
 diesel::joinable!(tenant_prices -> tenants (tenant_id));
+diesel::joinable!(tenant_routes -> tenants (tenant_id));
 diesel::joinable!(tenants -> plans (plan));
 diesel::joinable!(usage_daily -> tenants (tenant_id));
 diesel::joinable!(usage_ledger -> tenants (tenant_id));
@@ -645,18 +749,26 @@ diesel::allow_tables_to_appear_in_same_query!(
     ledger_seals,
     login_codes,
     messages,
+    models,
     nodes,
+    operator_log,
     outbox,
+    plan_models,
     plan_quotas,
     plans,
     prices,
+    provider_keys,
+    providers,
     quota_alerts,
     quota_counters,
     quota_overrides,
     quota_topups,
     refresh_tokens,
     reservations,
+    routes,
+    tenant_models,
     tenant_prices,
+    tenant_routes,
     tenants,
     turn_segments,
     turns,

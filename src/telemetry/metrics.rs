@@ -51,6 +51,9 @@ pub fn describe() {
     describe_gauge!("docent_turns_running", "Turns running on this node");
     describe_histogram!("docent_turn_first_token_seconds", "From acceptance to the first token");
     describe_histogram!("docent_turn_seconds", "From acceptance to the end of a turn");
+    describe_counter!("docent_model_attempts_total", "Models that were asked, by outcome");
+    describe_gauge!("docent_model_breaker_state", "0 closed, 1 half-open, 2 open, on this node");
+    describe_counter!("docent_model_breaker_opened_total", "How often a model was given a rest");
     describe_histogram!("docent_retrieval_seconds", "Search of passages for one question");
     describe_counter!(
         "docent_slow_readers_total",

@@ -2,6 +2,7 @@
 
 use crate::accounts::Login;
 use crate::limiter::{Plans, RateLimiter};
+use crate::llm::router::Catalogue;
 use crate::runtime::Tasks;
 use crate::store::{
     Db, DbError, conversations, exported, nodes, refresh_tokens, segments, turns, ws_tickets,
@@ -16,6 +17,7 @@ pub struct Janitor {
     pub db: Db,
     pub limiter: RateLimiter,
     pub plans: Plans,
+    pub models: Catalogue,
     pub login: Login,
     pub metrics: MetricsPage,
     /// How long the logs of ended turns are kept.
@@ -29,6 +31,7 @@ pub fn run_janitor(tasks: &Tasks, janitor: Janitor) {
         while closing.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
             janitor.limiter.sweep();
             janitor.plans.sweep();
+            janitor.models.sweep();
             janitor.login.sweep();
             janitor.metrics.upkeep();
             if let Err(error) = janitor.forget_expired().await {

@@ -168,6 +168,37 @@ async fn a_tenant_and_its_people_are_made_on_the_command_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_catalogue_of_models_is_loaded_as_a_whole_or_not_at_all() {
+    let (database, folder) = (Database::fresh().await, folder());
+    let env = [("DATABASE_URL", database.url.as_str())];
+    let load = |file: &'static str| {
+        let args = ["models", "load"].into_iter().chain((!file.is_empty()).then_some(file));
+        let args: Vec<&str> = args.collect();
+        let (folder, env) = (folder.path().to_owned(), env);
+        async move { docent(&folder, &env, &args).await }
+    };
+    load("").await.says("Loaded 2 providers, 18 models and 2 routes.");
+    write(
+        &folder,
+        "ours.toml",
+        "[[provider]]\nname = 'vllm'\nkind = 'openai'\nbase_url = 'http://vllm:8000/v1'\n\
+         [[model]]\nid = 'qwen'\nprovider = 'vllm'\ncontext_window = 32768\nmax_output = 4096\n\
+         [[route]]\nname = 'fast'\nmodels = ['qwen']\n",
+    );
+    load("ours.toml").await.says("Loaded 1 providers, 1 models and 1 routes.");
+    let fast = "SELECT array_to_string(models, ' ') AS t FROM routes WHERE name = 'fast'";
+    assert_eq!(database.texts(fast).await, ["qwen"]);
+
+    let wrong = "[[model]]\nid = 'new'\nprovider = 'vllm'\ncontext_window = 1\nmax_output = 1\n\
+                 [[provider]]\nname = 'thief'\nkind = 'openai'\nbase_url = 'https://x.test'\n\
+                 key_variable = 'DOCENT_SECRET'\n";
+    write(&folder, "wrong.toml", wrong);
+    load("wrong.toml").await.fails(1, &["wrong.toml: thief: `key_variable` is the NAME"]);
+    let all = "SELECT count(*) AS n FROM models WHERE id = 'new'";
+    assert_eq!(database.number(all).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn migrating_twice_is_migrating_once() {
     let database = Database::empty().await;
     let folder = folder();

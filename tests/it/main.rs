@@ -36,6 +36,7 @@ mod ledger;
 mod limits;
 mod login;
 mod metering_properties;
+mod models;
 mod nodes;
 mod outages;
 mod prompt;

@@ -145,15 +145,15 @@ fn check_id(id: Uuid) -> Result<(), Problem> {
     }
 }
 
-/// A change under way.
-struct Change {
-    tenant: Tenant,
-    tx: Tx,
+/// A change of a tenant under way.
+pub(super) struct Change {
+    pub(super) tenant: Tenant,
+    pub(super) tx: Tx,
     request_id: Option<String>,
 }
 
 impl Change {
-    async fn begin(state: &State, name: &str) -> Result<Self, Problem> {
+    pub(super) async fn begin(state: &State, name: &str) -> Result<Self, Problem> {
         let tenant = state.directory.find(name).await.map_err(|error| match error {
             AccountError::NoTenant(_) => Problem::not_found("tenant"),
             error => error.into(),
@@ -169,7 +169,12 @@ impl Change {
     }
 
     /// Notes it; false when that was done before.
-    async fn note(&mut self, id: Uuid, action: &str, detail: Value) -> Result<bool, Problem> {
+    pub(super) async fn note(
+        &mut self,
+        id: Uuid,
+        action: &str,
+        detail: Value,
+    ) -> Result<bool, Problem> {
         let audit = Audit {
             tenant_id: self.tenant.id,
             id,
@@ -181,7 +186,7 @@ impl Change {
         Ok(audit.insert(&mut self.tx).await.map_err(DbError::from)?)
     }
 
-    async fn done(self, changed: bool, entries: i64) -> Result<HttpResponse, Problem> {
+    pub(super) async fn done(self, changed: bool, entries: i64) -> Result<HttpResponse, Problem> {
         self.tx.commit().await?;
         let status = if changed { StatusCode::CREATED } else { StatusCode::OK };
         Ok(HttpResponse::build(status).json(Changed { changed, entries }))

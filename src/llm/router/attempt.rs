@@ -26,10 +26,15 @@ pub struct Attempt {
 /// Why an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// As [`LlmError::code`], or `skipped` when it was not asked at all.
+    /// As [`LlmError::code`], or [`Failure::SKIPPED`].
     pub code: String,
     /// For logs and admins.
     pub detail: String,
+}
+
+impl Failure {
+    /// It was not asked at all: it cannot do it, or its breaker is open.
+    pub const SKIPPED: &str = "skipped";
 }
 
 impl From<&LlmError> for Failure {

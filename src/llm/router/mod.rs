@@ -5,11 +5,21 @@
 //! what a failure after the first event means is the caller's to decide, with [`Route::after_cut`].
 
 mod attempt;
+mod blame;
+mod book;
+mod breaker;
+mod breakers;
 mod catalogue;
 mod failover;
+mod list;
+mod providers;
 mod route;
+mod vault;
+mod watched;
 
 pub use attempt::{Attempt, Begun, Exhausted, Failure};
-pub use catalogue::{Catalogue, RouteError};
+pub use breakers::BreakerReport;
+pub use catalogue::{Catalogue, Listed, RouteError};
 pub use failover::Router;
+pub use list::{CatalogueError, LIST, ModelEntry, RouteEntry, load_models};
 pub use route::{AfterCut, Candidate, Capabilities, Route};

@@ -1,5 +1,6 @@
 //! A route: the models that may answer, in the order in which they are asked.
 
+use super::breaker::Breaker;
 use crate::llm::{ChatModel, ChatRequest, Content, Format};
 use std::fmt;
 use std::sync::Arc;
@@ -60,6 +61,7 @@ pub struct Candidate {
     pub capabilities: Capabilities,
     /// The longest one answer may take, from asking to its end.
     pub total: Duration,
+    pub(super) breaker: Arc<Breaker>,
 }
 
 impl fmt::Debug for Candidate {

@@ -10,10 +10,15 @@ const SHARED: &[(&str, &str)] = &[
     ("export_cursors", "how far the operator's exporters are"),
     ("export_parked", "which rows the operator's billing systems refused"),
     ("ledger_state", "the last number of the ledger, and until when it is complete"),
+    ("models", "what the operator offers"),
     ("nodes", "the server processes and their leases"),
+    ("operator_log", "what the operator changed for everybody"),
+    ("plan_models", "which models the operator's plans allow"),
     ("plan_quotas", "the operator's price list"),
     ("plans", "the operator's price list"),
     ("prices", "the operator's price list"),
+    ("providers", "who answers, without keys"),
+    ("routes", "what the operator offers"),
 ];
 
 /// Unique keys without the tenant: they tell whether another tenant has a value.

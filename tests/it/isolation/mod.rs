@@ -96,6 +96,10 @@ fn what_others_write(user: &User) -> String {
            VALUES ('{tenant}', gen_random_uuid(), 'user', '{id}', 'day', now(), 'tokens', 1);
          INSERT INTO quota_alerts (tenant_id, scope, scope_id, period, period_start, meter, percent)
            VALUES ({scope}, 'day', '2026-01-01', 'tokens', 80);
+         INSERT INTO tenant_routes (tenant_id, name, models) VALUES ('{tenant}', 'own', '{{x}}');
+         INSERT INTO tenant_models VALUES ('{tenant}', '{{gpt-4o-mini}}');
+         INSERT INTO provider_keys (tenant_id, provider, sealed, last_four)
+           VALUES ('{tenant}', 'gemini', '\\x00', 'abcd');
          INSERT INTO audit_log (tenant_id, id, actor, action, detail)
            VALUES ('{tenant}', gen_random_uuid(), 'operator', 'test', '{{}}')"
     )

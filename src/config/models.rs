@@ -1,0 +1,77 @@
+//! The settings of the language models.
+
+use super::layers::Layers;
+use crate::types::Secret;
+use std::collections::BTreeMap;
+
+/// Where a provider is, and the key to it.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoint {
+    pub key: Option<Secret>,
+    /// Without a slash at its end; `None`: the vendor's own.
+    pub base_url: Option<String>,
+}
+
+impl Endpoint {
+    /// True when either is given: a server of one's own may need no key.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.key.is_some() || self.base_url.is_some()
+    }
+
+    fn read(l: &mut Layers, name: &str, example: &str) -> Self {
+        let base_url = l.text(&format!("{name}_BASE_URL"));
+        if base_url.as_deref().is_some_and(|url| !url.starts_with("http")) {
+            l.complain(format!("{name}_BASE_URL must look like {example}"));
+        }
+        let base_url = base_url.map(|url| url.trim_end_matches('/').to_owned());
+        Self { key: l.text(&format!("{name}_API_KEY")).map(Secret::new), base_url }
+    }
+}
+
+/// The language models.
+#[derive(Clone, Debug)]
+pub struct ModelSettings {
+    /// `OPENAI_API_KEY`, and `OPENAI_BASE_URL`, default `https://api.openai.com/v1` when there is a key.
+    pub openai: Endpoint,
+    /// `ANTHROPIC_API_KEY`, and `ANTHROPIC_BASE_URL`, default `https://api.anthropic.com/v1`.
+    pub anthropic: Endpoint,
+    /// `GEMINI_API_KEY`, and `GEMINI_BASE_URL`, default `https://generativelanguage.googleapis.com/v1beta`.
+    pub gemini: Endpoint,
+    /// Every variable that ends in `_API_KEY`: providers in the catalogue name theirs.
+    pub keys: BTreeMap<String, Secret>,
+    /// `CHAT_MODEL`; the default is the provider's: `gpt-4o-mini`, or `demo` without a provider.
+    pub chat_model: Option<String>,
+    /// `MAX_OUTPUT_TOKENS`: the longest answer, default 1024.
+    pub max_output_tokens: u32,
+    /// `EMBEDDING_MODEL`, default `text-embedding-3-small`; `hashed-ngram-384` is built in.
+    pub embedding_model: Option<String>,
+    /// `EMBEDDING_DIMENSIONS`, default 1536.
+    pub embedding_dimensions: Option<usize>,
+}
+
+impl ModelSettings {
+    /// True when a provider is configured; otherwise the built-in demo model answers.
+    #[must_use]
+    pub fn has_provider(&self) -> bool {
+        [&self.openai, &self.anthropic, &self.gemini].into_iter().any(Endpoint::is_set)
+    }
+
+    pub(super) fn read(l: &mut Layers) -> Self {
+        let dimensions: usize = l.parse("EMBEDDING_DIMENSIONS", "a number of dimensions", 0);
+        if dimensions > 4000 {
+            l.complain("EMBEDDING_DIMENSIONS must be between 1 and 4000");
+        }
+        let keys = l.ending("_API_KEY").into_iter();
+        Self {
+            openai: Endpoint::read(l, "OPENAI", "https://api.openai.com/v1"),
+            anthropic: Endpoint::read(l, "ANTHROPIC", "https://api.anthropic.com/v1"),
+            gemini: Endpoint::read(l, "GEMINI", "https://generativelanguage.googleapis.com/v1beta"),
+            keys: keys.map(|(name, key)| (name, Secret::new(key))).collect(),
+            chat_model: l.text("CHAT_MODEL"),
+            max_output_tokens: l.parse("MAX_OUTPUT_TOKENS", "a number of tokens", 1024),
+            embedding_model: l.text("EMBEDDING_MODEL"),
+            embedding_dimensions: (dimensions > 0).then_some(dimensions),
+        }
+    }
+}
