@@ -13,6 +13,7 @@ mod principal;
 pub mod problem;
 mod rates;
 mod routes;
+mod scopes;
 mod state;
 mod stream;
 mod v1;

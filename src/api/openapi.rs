@@ -2,8 +2,8 @@
 
 use super::problem::Problem;
 use super::v1::{
-    assistants, auth, billing, chat, conversations, estimate, files, messages, operator, quota,
-    receipt, server, turns, upload, usage, usage_csv,
+    assistants, auth, billing, chat, conversations, estimate, files, keys, messages, operator,
+    quota, receipt, server, turns, upload, usage, usage_csv,
 };
 use super::{health, stream};
 use actix_web::{HttpResponse, get};
@@ -28,6 +28,7 @@ use utoipa_swagger_ui::SwaggerUi;
         messages::list, messages::turn_to, quota::quota, usage::usage, usage_csv::usage_csv, billing::ledger,
         billing::periods, operator::correct, operator::set_limit, operator::top_up, operator::read_audit,
         operator::change_tenant,
+        keys::list, keys::create, keys::rotate, keys::revoke,
     ),
     components(schemas(Problem)),
     modifiers(&Bearer)

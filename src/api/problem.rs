@@ -25,6 +25,7 @@ pub enum Code {
     InvalidRequest,
     Unauthenticated,
     Forbidden,
+    ScopeMissing,
     TenantMismatch,
     NotFound,
     MethodNotAllowed,
@@ -53,6 +54,7 @@ impl Code {
             Self::InvalidRequest => ("invalid_request", S::BAD_REQUEST, "The request is not valid"),
             Self::Unauthenticated => ("unauthenticated", S::UNAUTHORIZED, "Log in first"),
             Self::Forbidden => ("forbidden", S::FORBIDDEN, "This role may not do that"),
+            Self::ScopeMissing => ("scope_missing", S::FORBIDDEN, "This key is not for that"),
             Self::TenantMismatch => {
                 ("tenant_mismatch", S::FORBIDDEN, "X-Tenant-ID does not fit the token")
             }
@@ -110,7 +112,7 @@ pub struct Problem {
     /// For programs; it does not change.
     pub code: &'static str,
     pub request_id: String,
-    /// `retry_after_ms`, or `quota` with limit, used, reserved and `resets_at`.
+    /// `retry_after_ms`, `scope`, or `quota` with limit, used, reserved and `resets_at`.
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub more: Map<String, Value>,
@@ -230,7 +232,12 @@ impl From<AccountError> for Problem {
             AccountError::WrongCode
             | AccountError::WrongRefreshToken
             | AccountError::WrongTicket
+            | AccountError::WrongKey
             | AccountError::Jwt(_) => Self::new(Code::Unauthenticated, detail),
+            AccountError::NoKey => Self::not_found("API key"),
+            AccountError::NotYours | AccountError::KeysMakeNoKeys | AccountError::BeyondRole(_) => {
+                Self::new(Code::Forbidden, detail)
+            }
             AccountError::TooMany(wait) => Self::new(Code::RateLimited, detail).retry_after(wait),
             AccountError::Db(error) => error.into(),
         }

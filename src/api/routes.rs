@@ -5,8 +5,8 @@ use super::problem::{Code, Problem};
 use super::state::State;
 use super::stream::ws_chat;
 use super::v1::{
-    assistants, auth, billing, chat, conversations, estimate, files, messages, operator, quota,
-    receipt, server, turns, upload, usage, usage_csv,
+    assistants, auth, billing, chat, conversations, estimate, files, keys, messages, operator,
+    quota, receipt, server, turns, upload, usage, usage_csv,
 };
 use super::{health, openapi, page};
 use actix_web::http::header;
@@ -82,6 +82,10 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(usage::usage)
             .service(billing::ledger)
             .service(billing::periods)
+            .service(keys::list)
+            .service(keys::create)
+            .service(keys::rotate)
+            .service(keys::revoke)
             .service(operator::correct)
             .service(operator::set_limit)
             .service(operator::top_up)

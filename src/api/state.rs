@@ -1,7 +1,7 @@
 //! What handlers work with.
 
 use super::stream::Patience;
-use crate::accounts::{Directory, Login, Sessions, Tickets};
+use crate::accounts::{ApiKeys, Directory, Login, Sessions, Tickets};
 use crate::chat::Chat;
 use crate::cluster::Cluster;
 use crate::config::ServerSettings;
@@ -19,6 +19,7 @@ pub struct StateParts {
     pub sessions: Sessions,
     pub login: Login,
     pub tickets: Tickets,
+    pub keys: ApiKeys,
     pub directory: Directory,
     pub uploads: Uploads,
     pub catalogue: Catalogue,

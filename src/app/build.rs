@@ -5,7 +5,7 @@ use super::error::AppError;
 use super::listener;
 use super::models::Models;
 use super::shutdown::drain;
-use crate::accounts::{Directory, Login, LoginParts, Sessions, Tickets};
+use crate::accounts::{ApiKeys, Directory, KnownKeys, Login, LoginParts, Sessions, Tickets};
 use crate::api::{self, Patience, State, StateParts};
 use crate::auth::{AccessTokens, Keys};
 use crate::chat::{Chat, ChatParts};
@@ -118,7 +118,8 @@ impl App {
             plans: plans.clone(),
         });
         let keys = Keys::derive(&secret);
-        let sessions = Sessions::new(db.clone(), AccessTokens::new(&keys)?);
+        let known_keys = KnownKeys::new(db.clone());
+        let sessions = Sessions::new(db.clone(), AccessTokens::new(&keys)?, known_keys.clone());
         let directory = Directory::new(db.clone());
         let login = Login::new(LoginParts {
             db: db.clone(),
@@ -145,6 +146,7 @@ impl App {
             limiter: limiter.clone(),
             plans: plans.clone(),
             login: login.clone(),
+            keys: known_keys.clone(),
             metrics: metrics.clone(),
             retention,
         };
@@ -158,7 +160,8 @@ impl App {
         let closing_sockets = CancellationToken::new();
         let drain_timeout = settings.server.drain_timeout;
         let state = State::new(StateParts {
-            tickets: Tickets::new(db.clone()),
+            tickets: Tickets::new(db.clone(), known_keys.clone()),
+            keys: ApiKeys::new(db.clone(), known_keys),
             uploads: Uploads::new(db.clone(), queue.clone(), progress.clone()),
             catalogue: Catalogue::new(db.clone()),
             default_model: models.chat_name,

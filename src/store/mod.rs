@@ -12,6 +12,7 @@ mod schema;
 mod tx;
 mod vector;
 
+pub mod api_keys;
 pub mod assistants;
 pub mod billing;
 pub mod blobs;

@@ -1,6 +1,6 @@
 //! Housekeeping once a minute: cells, tickets, tokens, keys, logs and notices that nobody needs any more.
 
-use crate::accounts::Login;
+use crate::accounts::{KnownKeys, Login};
 use crate::limiter::{Plans, RateLimiter};
 use crate::runtime::Tasks;
 use crate::store::{Db, DbError, exported, nodes, refresh_tokens, segments, turns, ws_tickets};
@@ -15,6 +15,7 @@ pub struct Janitor {
     pub limiter: RateLimiter,
     pub plans: Plans,
     pub login: Login,
+    pub keys: KnownKeys,
     pub metrics: MetricsPage,
     /// How long the logs of ended turns are kept.
     pub retention: Duration,
@@ -28,6 +29,7 @@ pub fn run_janitor(tasks: &Tasks, janitor: Janitor) {
             janitor.limiter.sweep();
             janitor.plans.sweep();
             janitor.login.sweep();
+            janitor.keys.sweep();
             janitor.metrics.upkeep();
             if let Err(error) = janitor.forget_expired().await {
                 tracing::warn!(%error, "What has expired could not be deleted; trying again");

@@ -15,6 +15,7 @@
 
 mod support;
 
+mod api_keys;
 mod architecture;
 mod branches;
 mod browser;

@@ -139,7 +139,7 @@ mod tests {
     async fn only_a_reader_that_never_catches_up_is_let_go() {
         let log = TurnLog::new(TurnId::new());
         let fill = || (0..5000).for_each(|_| log.append(&Part::delta("x".into())));
-        let ctx = Ctx { tenant: TenantId::new(), user: UserId::new(), role: Role::Member };
+        let ctx = Ctx::new(TenantId::new(), UserId::new(), Role::Member);
         let place = Connections::new(1, Cluster::default()).open(ctx).await.ok().unwrap();
         let closing = CancellationToken::new();
         let watch = Watch { _place: place, behind: MINUTE, closing };

@@ -7,6 +7,7 @@ pub(super) mod chat;
 pub(super) mod conversations;
 pub(super) mod estimate;
 pub(super) mod files;
+pub(super) mod keys;
 pub(super) mod messages;
 pub(super) mod operator;
 pub(super) mod paging;
