@@ -11,6 +11,7 @@ mod message;
 mod model;
 mod openai;
 mod request;
+pub mod router;
 pub mod tokens;
 
 pub use demo::Demo;
