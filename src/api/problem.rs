@@ -7,9 +7,10 @@ use super::observe::request_id;
 use crate::accounts::AccountError;
 use crate::chat::{AskedError, Refused};
 use crate::documents::UploadError;
-use crate::limiter::TooManyConnections;
+use crate::limiter::{Limited, TooManyConnections};
 use crate::metering::QuotaExceeded;
 use crate::store::DbError;
+use crate::vectors::EmbedRefused;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
@@ -152,6 +153,21 @@ impl Problem {
         self
     }
 
+    fn rate_limited(limited: Limited) -> Self {
+        let (policy, limit, wait) = (limited.policy, limited.limit, limited.retry_after);
+        let detail = format!(
+            "The limit of {limit} {} per minute is reached; wait {} s.",
+            policy.replace('-', " "),
+            wait.as_secs() + 1
+        );
+        Self::new(Code::RateLimited, detail).retry_after(wait)
+    }
+
+    fn overloaded() -> Self {
+        Self::new(Code::Overloaded, "Too many questions are waiting on this server.")
+            .retry_after(Duration::from_secs(2))
+    }
+
     fn quota(exceeded: &QuotaExceeded) -> Self {
         let QuotaExceeded { scope, period, meter, limit, used, reserved, resets_at } = exceeded;
         let whose = if scope == "tenant" { "your organisation's" } else { "your" };
@@ -272,6 +288,22 @@ impl From<AskedError> for Problem {
     }
 }
 
+impl From<EmbedRefused> for Problem {
+    fn from(refused: EmbedRefused) -> Self {
+        match refused {
+            EmbedRefused::Forbidden => Self::new(Code::Forbidden, "Your role may not embed."),
+            EmbedRefused::RateLimited(limited) => Self::rate_limited(limited),
+            EmbedRefused::QuotaExceeded(exceeded) => Self::quota(&exceeded),
+            EmbedRefused::Overloaded => Self::overloaded(),
+            EmbedRefused::Failed(error) => {
+                tracing::warn!(%error, embedding.code = error.code(), "Texts could not be embedded");
+                Self::new(Code::UpstreamFailed, "The embedding model could not answer.")
+            }
+            EmbedRefused::Db(error) => error.into(),
+        }
+    }
+}
+
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
@@ -287,16 +319,7 @@ impl From<Refused> for Problem {
                 Code::IdempotencyConflict,
                 "This Idempotency-Key was sent before with another question.",
             ),
-            Refused::RateLimited(limited) => {
-                let wait = limited.retry_after;
-                let (policy, limit) = (limited.policy, limited.limit);
-                let detail = format!(
-                    "The limit of {limit} {} per minute is reached; wait {} s.",
-                    policy.replace('-', " "),
-                    wait.as_secs() + 1
-                );
-                Self::new(Code::RateLimited, detail).retry_after(wait)
-            }
+            Refused::RateLimited(limited) => Self::rate_limited(limited),
             Refused::QuotaExceeded(exceeded) => Self::quota(&exceeded),
             Refused::Unpriced => Self::new(
                 Code::Unpriced,
@@ -307,10 +330,7 @@ impl From<Refused> for Problem {
                 format!("{limit} answers are being written already: wait for one or stop it."),
             )
             .retry_after(Duration::from_secs(1)),
-            Refused::Overloaded => {
-                Self::new(Code::Overloaded, "Too many questions are waiting on this server.")
-                    .retry_after(Duration::from_secs(2))
-            }
+            Refused::Overloaded => Self::overloaded(),
             Refused::Draining => Self::new(Code::Unavailable, "The server is restarting.")
                 .retry_after(Duration::from_secs(1)),
             Refused::Busy => Self::new(Code::Unavailable, "Too much is waiting here already.")

@@ -1,6 +1,7 @@
 //! The whole URL table.
 
 use super::body::MAX_BYTES;
+use super::openai::{embeddings, models};
 use super::problem::{Code, Problem};
 use super::state::State;
 use super::stream::ws_chat;
@@ -82,6 +83,9 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(usage::usage)
             .service(billing::ledger)
             .service(billing::periods)
+            .service(models::list)
+            .service(models::get)
+            .service(embeddings::embeddings)
             .service(keys::list)
             .service(keys::create)
             .service(keys::rotate)

@@ -9,6 +9,7 @@ use crate::documents::{Catalogue, Progress, Uploads};
 use crate::limiter::{Connections, Plans, RateLimiter};
 use crate::store::Db;
 use crate::telemetry::MetricsPage;
+use crate::vectors::Vectors;
 use std::ops::Deref;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,7 @@ pub struct StateParts {
     pub catalogue: Catalogue,
     pub progress: Progress,
     pub chat: Chat,
+    pub vectors: Vectors,
     pub cluster: Cluster,
     pub connections: Connections,
     pub limiter: RateLimiter,

@@ -24,6 +24,7 @@ use crate::store::{Db, DbOptions, embeddings};
 use crate::telemetry::MetricsPage;
 use crate::text::tokens;
 use crate::types::{NodeId, Secret};
+use crate::vectors::Vectors;
 use crate::worker;
 use actix_cors::Cors;
 use actix_web::HttpServer;
@@ -117,6 +118,13 @@ impl App {
             limiter: limiter.clone(),
             plans: plans.clone(),
         });
+        let vectors = Vectors::new(
+            db.clone(),
+            tasks.clone(),
+            Arc::clone(&models.embedder),
+            limiter.clone(),
+            plans.clone(),
+        );
         let keys = Keys::derive(&secret);
         let known_keys = KnownKeys::new(db.clone());
         let sessions = Sessions::new(db.clone(), AccessTokens::new(&keys)?, known_keys.clone());
@@ -165,6 +173,7 @@ impl App {
             uploads: Uploads::new(db.clone(), queue.clone(), progress.clone()),
             catalogue: Catalogue::new(db.clone()),
             default_model: models.chat_name,
+            vectors,
             connections,
             limiter,
             plans,

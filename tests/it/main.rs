@@ -38,6 +38,7 @@ mod limits;
 mod login;
 mod metering_properties;
 mod nodes;
+mod openai;
 mod outages;
 mod prompt;
 mod recovery;

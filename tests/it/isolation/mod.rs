@@ -56,6 +56,7 @@ struct Belongings {
     conversation: String,
     message: String,
     key: String,
+    assistant: String,
 }
 
 /// A person with a document, a finished turn and a ticket: a row in every table.
@@ -70,6 +71,8 @@ async fn settled_in(world: &World, email: &str, secret: &str) -> (User, Belongin
     assert_eq!(status, 200);
     let (_, key) = user.key(serde_json::json!({"name": "bot", "scopes": ["chat"]})).await;
     let key = key["id"].as_str().unwrap().to_owned();
+    let (_, assistants) = user.get("/v1/assistants").await;
+    let assistant = assistants["data"][0]["id"].as_str().unwrap().to_owned();
     // What only an operator and the program itself write.
     let written = format!(
         "INSERT INTO export_customers VALUES ('{0}', 'stripe', 'cus_1');
@@ -83,7 +86,7 @@ async fn settled_in(world: &World, email: &str, secret: &str) -> (User, Belongin
     let (turn, conversation) = (answer.turn, answer.conversation);
     world.database.run(&what_others_write(&user)).await;
     world.database.until("SELECT (count(*) = 0)::int::bigint AS n FROM ledger_batches").await;
-    (user, Belongings { file, turn, conversation, message, key })
+    (user, Belongings { file, turn, conversation, message, key, assistant })
 }
 
 /// Rows of a tenant that its own work does not make: the operator's, and the sealer's.
