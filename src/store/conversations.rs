@@ -44,6 +44,8 @@ pub struct NewConversation<'a> {
     pub user_id: UserId,
     pub assistant_id: AssistantId,
     pub title: &'a str,
+    /// `chat`, or `api`: made for one turn, in no list.
+    pub kind: &'a str,
 }
 
 impl NewConversation<'_> {
@@ -57,7 +59,7 @@ const SELECT: &str = "SELECT c.id, c.assistant_id, c.title, c.leaf_id, t.id AS r
        t.question_id AS running_question_id, t.answer_id AS running_answer_id, c.created_at, c.updated_at
      FROM conversations c
      LEFT JOIN turns t ON t.tenant_id = c.tenant_id AND t.conversation_id = c.id AND t.state = 'running'
-     WHERE c.tenant_id = $1 AND c.user_id = $2";
+     WHERE c.tenant_id = $1 AND c.user_id = $2 AND c.kind = 'chat'";
 
 impl Conversation {
     /// Only the user's own: somebody else's is not there.
@@ -113,6 +115,30 @@ pub async fn assistant_of(
         .first(conn)
         .await
         .optional()
+}
+
+/// Whether a conversation is stored at all: not one that was made for one turn.
+pub async fn is_kept(conn: &mut Conn, tenant: TenantId, id: ConversationId) -> QueryResult<bool> {
+    let kind: Option<String> = conversations::table
+        .find((tenant, id))
+        .select(conversations::kind)
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(kind.as_deref() == Some("chat"))
+}
+
+/// Deletes what was made for one turn, so many seconds after it; needs a system transaction.
+pub async fn delete_passing(conn: &mut Conn, seconds: f64) -> QueryResult<usize> {
+    diesel::sql_query(
+        "DELETE FROM conversations c
+         WHERE c.kind = 'api' AND c.created_at < now() - make_interval(secs => $1)
+           AND NOT EXISTS (SELECT FROM turns t WHERE t.tenant_id = c.tenant_id AND t.conversation_id = c.id
+             AND (t.state = 'running' OR t.ended_at > now() - make_interval(secs => $1)))",
+    )
+    .bind::<diesel::sql_types::Double, _>(seconds)
+    .execute(conn)
+    .await
 }
 
 /// Locks the user's conversation, so that its branch stays as it is; false when there is none.

@@ -106,6 +106,7 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         leaf_id -> Nullable<Uuid>,
+        kind -> Text,
     }
 }
 
@@ -485,6 +486,7 @@ diesel::table! {
         owner -> Uuid,
         expires_at -> Timestamptz,
         created_at -> Timestamptz,
+        quoted -> Jsonb,
     }
 }
 
@@ -553,6 +555,7 @@ diesel::table! {
         created_at -> Timestamptz,
         ended_at -> Nullable<Timestamptz>,
         question_id -> Uuid,
+        steps -> Jsonb,
     }
 }
 
