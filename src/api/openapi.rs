@@ -1,6 +1,6 @@
 //! The API's description, generated from the handlers, and a page to read it.
 
-use super::openai::{embeddings, models};
+use super::openai::{completions, embeddings, models};
 use super::problem::Problem;
 use super::v1::{
     assistants, auth, billing, chat, conversations, estimate, files, keys, messages, operator,
@@ -30,7 +30,7 @@ use utoipa_swagger_ui::SwaggerUi;
         billing::periods, operator::correct, operator::set_limit, operator::top_up, operator::read_audit,
         operator::change_tenant,
         keys::list, keys::create, keys::rotate, keys::revoke,
-        models::list, models::get, embeddings::embeddings,
+        models::list, models::get, embeddings::embeddings, completions::completions,
     ),
     components(schemas(Problem)),
     modifiers(&Bearer)

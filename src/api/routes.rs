@@ -1,7 +1,7 @@
 //! The whole URL table.
 
 use super::body::MAX_BYTES;
-use super::openai::{embeddings, models};
+use super::openai::{completions, embeddings, models};
 use super::problem::{Code, Problem};
 use super::state::State;
 use super::stream::ws_chat;
@@ -86,6 +86,7 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(models::list)
             .service(models::get)
             .service(embeddings::embeddings)
+            .service(completions::completions)
             .service(keys::list)
             .service(keys::create)
             .service(keys::rotate)

@@ -87,9 +87,11 @@ mod tests {
         assert!(text.len() == 94 && text.ends_with(&key.hint()));
         let back = ApiKeyToken::parse(&text).unwrap();
         assert!(back.matches(&key.token().hash()) && back.id == key.token().id);
-        let other = if text.as_bytes()[40] == b'x' { "y" } else { "x" };
-        let mistyped = format!("{}{other}{}", &text[..40], &text[41..]);
-        for bad in ["", "dk_", "dk_AAAA", &mistyped, &text[..93], &text.replace("dk_", "rt_")] {
+        let other = |c: char| if c == 'x' { 'y' } else { 'x' };
+        let mistyped: String =
+            text.char_indices().map(|(i, c)| if i == 40 { other(c) } else { c }).collect();
+        let short: String = text.chars().take(93).collect();
+        for bad in ["", "dk_", "dk_AAAA", &mistyped, &short, &text.replace("dk_", "rt_")] {
             assert_eq!(ApiKeyToken::parse(bad).err(), Some(OpaqueError), "{bad}");
         }
         let rotated = ApiKeyToken::rotated(back.tenant, back.id);

@@ -2,14 +2,15 @@
 
 use crate::embedding::{EmbedError, Embedded, Embedder};
 use crate::limiter::{Limited, Plans, RateLimiter};
-use crate::metering::{self, Bill, Item, Prices, QuotaExceeded};
+use crate::metering::{self, Bill, Item, Prices, QuotaExceeded, Source, StepBill};
 use crate::runtime::Tasks;
 use crate::store::prices::Price;
 use crate::store::{Conn, Db, DbError};
-use crate::types::{Ctx, Meter, Provenance, TurnId};
+use crate::types::{Ctx, Meter, Provenance};
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 /// Calls under way on this node; full: the caller is told to come back.
 const MOST: usize = 32;
@@ -140,17 +141,16 @@ impl Vectors {
         let quantity = i64::try_from(tokens).unwrap_or(i64::MAX);
         let provenance = if exact { Provenance::Exact } else { Provenance::Estimated };
         let embedding = Price::of(tx, ctx.tenant, self.embedder.name()).await?;
+        let items = vec![Item { meter: Meter::EmbeddingTokens, quantity, provenance }];
         let bill = Bill {
             tenant: ctx.tenant,
             user: ctx.user,
             assistant: None,
-            turn: Some(TurnId::new()), // the call's own
-            document: None,
-            model: None,
+            source: Source::Request(Uuid::now_v7()),
             embedding_model: Some(self.embedder.name().to_owned()),
-            prices: Prices { chat: None, embedding },
-            step: 0,
-            items: vec![Item { meter: Meter::EmbeddingTokens, quantity, provenance }],
+            prices: Prices { embedding, ..Prices::default() },
+            first_step: 0,
+            steps: vec![StepBill { model: None, items }],
         };
         metering::bill_now(tx, &bill).await?.map_err(EmbedRefused::QuotaExceeded)
     }

@@ -19,4 +19,5 @@ pub(super) mod upload;
 pub(super) mod usage;
 pub(super) mod usage_csv;
 
+pub(super) use chat::idempotency_key;
 pub(super) use turns::resume_from;
