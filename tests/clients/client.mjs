@@ -16,7 +16,66 @@ async function error(call) {
   return null;
 }
 
+const ADD = { type: "function", function: { name: "add", description: "Adds.", parameters: { type: "object", properties: { a: { type: "number" } } } } };
+const PIXEL = "data:image/png;base64,iVBORw0KGgo=";
+
+/** Everything of a stream: text, calls, how it ended, usage, citations. */
+async function streamed(request) {
+  let text = "", finish = null, total = null, citations = 0;
+  const calls = [];
+  for await (const chunk of await client.chat.completions.create({ ...request, stream: true, stream_options: { include_usage: true } })) {
+    citations += chunk.citations?.length ?? 0;
+    total = chunk.usage?.total_tokens ?? total;
+    for (const { delta, finish_reason: reason } of chunk.choices) {
+      finish = reason ?? finish;
+      text += delta.content ?? "";
+      for (const call of delta.tool_calls ?? []) {
+        calls[call.index] ??= { id: call.id, name: call.function.name, arguments: "" };
+        calls[call.index].arguments += call.function.arguments ?? "";
+      }
+    }
+  }
+  return { text, calls, finish, total, citations };
+}
+
 const scenarios = {
+  async chat() {
+    const messages = [{ role: "system", content: "Be brief." }, { role: "user", content: "What is the answer?" }];
+    const whole = await client.chat.completions.create({ model: "gpt-4o-mini", messages, temperature: 0.5, max_completion_tokens: 50, stop: ["END"] });
+    const [choice] = whole.choices;
+    const stream = await streamed({ model: "gpt-4o-mini", messages });
+    return { whole: [choice.message.content, choice.finish_reason, whole.usage.prompt_tokens, whole.usage.completion_tokens, whole.model], stream };
+  },
+  async tools() {
+    const messages = [{ role: "user", content: [{ type: "text", text: "Add." }, { type: "image_url", image_url: { url: PIXEL } }] }];
+    const whole = await client.chat.completions.create({ model: "gpt-4o-mini", messages, tools: [ADD], tool_choice: "required" });
+    const said = whole.choices[0].message;
+    const [call] = said.tool_calls;
+    const stream = await streamed({ model: "gpt-4o-mini", messages, tools: [ADD] });
+    messages.push(said, { role: "tool", tool_call_id: call.id, content: "3" });
+    const last = await client.chat.completions.create({ model: "gpt-4o-mini", messages, tools: [ADD] });
+    return { call: [call.function.name, call.function.arguments, whole.choices[0].finish_reason, said.content], stream, last: last.choices[0].message.content };
+  },
+  async schema() {
+    const schema = { type: "object", properties: { name: { type: "string" } }, required: ["name"], additionalProperties: false };
+    const said = await client.chat.completions.create({ model: "gpt-4o-mini", messages: [{ role: "user", content: "A city." }], response_format: { type: "json_schema", json_schema: { name: "City", schema, strict: true } } });
+    return { name: JSON.parse(said.choices[0].message.content).name };
+  },
+  async assistant() {
+    const messages = [{ role: "user", content: "How long is the notice period?" }];
+    const whole = await client.chat.completions.create({ model: "default", messages });
+    const stream = await streamed({ model: "default", messages });
+    const goesOn = await client.chat.completions.create({ model: "default", messages, metadata: { conversation_id: model } });
+    return { whole: whole.citations.length, stream: stream.citations, goes_on: goesOn.choices[0].message.content };
+  },
+  async wrong() {
+    const user = [{ role: "user", content: "Hi" }];
+    const asking = (more) => error(() => client.chat.completions.create({ model: "gpt-4o-mini", messages: user, ...more }));
+    const remote = [{ role: "user", content: [{ type: "image_url", image_url: { url: "https://example.com/a.png" } }] }];
+    const refused = { n: await asking({ n: 2 }), remote: await asking({ messages: remote }), whole: await asking({}) };
+    const failed = await streamed({ model: "gpt-4o-mini", messages: user }).catch((e) => e.message);
+    return { ...refused, stream: failed };
+  },
   async models() {
     const ids = [];
     for await (const one of client.models.list()) ids.push(one.id);

@@ -1,6 +1,6 @@
 //! Programs written for OpenAI's API, with OpenAI's own clients.
 
-use crate::support::{Client, User, World, WorldOptions};
+use crate::support::{Client, Script, Step, User, World, WorldOptions};
 use serde_json::{Value, json};
 
 const MODEL: &str = "hashed-ngram-384";
@@ -134,5 +134,118 @@ async fn an_embedding_that_cannot_be_paid_for_is_not_made() {
         "SELECT sum(quantity)::bigint AS n FROM usage_ledger WHERE meter = 'embedding_tokens'";
     let tokens = answer["usage"]["total_tokens"].as_i64().unwrap();
     assert_eq!(world.database.number(billed).await, tokens + 1, "what was refused is not billed");
+    world.database.check_books().await;
+}
+
+/// A call of the tool `add`, in two pieces.
+fn call() -> Script {
+    let chunk = |delta: Value, finish: Value| {
+        let chunk = json!({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m",
+            "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]});
+        Step::Raw(format!("data: {chunk}\n\n").into_bytes())
+    };
+    let begin = json!({"index": 0, "id": "call_1", "type": "function",
+        "function": {"name": "add", "arguments": "{\"a\""}});
+    let rest = json!({"index": 0, "function": {"arguments": ":1}"}});
+    Script::steps(vec![
+        chunk(json!({"tool_calls": [begin]}), Value::Null),
+        chunk(json!({"tool_calls": [rest]}), Value::Null),
+        chunk(json!({}), json!("tool_calls")),
+        Step::Usage(10, 4),
+        Step::Done,
+    ])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openai_clients_chat_whole_and_streamed() {
+    let world = World::start().await;
+    let (anna, program) = program(&world).await;
+    for client in Client::BOTH {
+        for _ in 0..2 {
+            world.provider.next(Script::text(&["Forty", "-two", "."], 20, 3));
+        }
+        let said = client.plays(&program, "chat", "").await;
+        let whole = json!(["Forty-two.", "stop", 20, 3, "gpt-4o-mini"]);
+        let stream = json!({"text": "Forty-two.", "calls": [], "finish": "stop", "total": 23, "citations": 0});
+        assert_eq!((&said["whole"], &said["stream"]), (&whole, &stream), "{client:?}");
+    }
+    let asked = &world.provider.requests()[0];
+    let messages = json!([{"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "What is the answer?"}]);
+    assert_eq!(asked["messages"], messages, "nothing of ours is put before it: {asked}");
+    assert_eq!((&asked["temperature"], &asked["max_tokens"]), (&json!(0.5), &json!(50)), "{asked}");
+    assert_eq!(asked["stop"], json!(["END"]));
+    let (_, conversations) = anna.get("/v1/conversations").await;
+    assert_eq!(conversations["data"], json!([]), "nothing is kept");
+    let (_, usage) = anna.get("/v1/usage").await;
+    assert_eq!(usage["today"]["totals"]["requests"], 4);
+    assert_eq!(usage["today"]["totals"]["output_tokens"], 12);
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openai_clients_call_their_own_tools_and_get_json_of_a_schema() {
+    let world = World::start().await;
+    let (_, program) = program(&world).await;
+    for client in Client::BOTH {
+        world.provider.next(call());
+        world.provider.next(call());
+        world.provider.next(Script::text(&["Three."], 20, 2));
+        let said = client.plays(&program, "tools", "").await;
+        assert_eq!(said["call"], json!(["add", "{\"a\":1}", "tool_calls", null]), "{client:?}");
+        assert_eq!(said["stream"]["calls"][0]["arguments"], "{\"a\":1}", "{said}");
+        assert_eq!(
+            (&said["stream"]["finish"], &said["last"]),
+            (&json!("tool_calls"), &json!("Three."))
+        );
+        let requests = world.provider.requests();
+        let [first, .., last] = requests.as_slice() else { panic!("three were asked") };
+        assert_eq!(first["tools"][0]["function"]["name"], "add", "{first}");
+        assert_eq!(first["tool_choice"], "required");
+        assert!(first["messages"].to_string().contains("data:image/png;base64,iVBORw0KGgo="));
+        let result = &last["messages"][2];
+        assert_eq!((&result["role"], &result["content"]), (&json!("tool"), &json!("3")), "{last}");
+        assert_eq!(result["tool_call_id"], last["messages"][1]["tool_calls"][0]["id"]);
+
+        world.provider.next(Script::text(&["{\"name\":", "\"Wien\"}"], 20, 4));
+        assert_eq!(client.plays(&program, "schema", "").await["name"], "Wien");
+        let asked = world.provider.requests().pop().unwrap();
+        assert_eq!(asked["response_format"]["json_schema"]["name"], "City", "{asked}");
+    }
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openai_clients_ask_an_assistant_that_reads_documents() {
+    let world = World::start().await;
+    let (anna, program) = program(&world).await;
+    anna.has_document("a.txt", b"The notice period is ninety days.").await;
+    let conversation = anna.ask("How long is the notice period?").await.conversation;
+    for (client, messages) in Client::BOTH.into_iter().zip([4, 6]) {
+        let said = client.plays(&program, "assistant", &conversation).await;
+        assert_eq!((&said["whole"], &said["stream"]), (&json!(1), &json!(1)), "{client:?}: {said}");
+        assert_eq!(said["goes_on"], "Forty-two. [1]");
+        assert_eq!(anna.messages(&conversation).await.len(), messages, "it is stored");
+    }
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openai_clients_hear_what_is_wrong_before_and_in_the_middle() {
+    let world = World::start().await;
+    let (_, program) = program(&world).await;
+    for client in Client::BOTH {
+        world.provider.next(Script::error(400, "bad"));
+        world.provider.next(Script::steps(vec![Step::Text("Half".into()), Step::Reset]));
+        world.provider.always(Script::error(400, "bad"));
+        let said = client.plays(&program, "wrong", "").await;
+        assert_eq!(said["n"]["param"], "n", "{client:?}: {said}");
+        assert_eq!(said["remote"]["param"], "messages");
+        assert_eq!(
+            (&said["whole"]["class"], &said["whole"]["status"]),
+            (&json!("InternalServerError"), &json!(502))
+        );
+        assert!(said["stream"].as_str().is_some_and(|why| !why.is_empty()), "{said}");
+    }
     world.database.check_books().await;
 }
