@@ -52,8 +52,7 @@ fn limits() -> PlanLimits {
 
 fn people() -> Vec<Ctx> {
     let tenants: Vec<TenantId> = (0..TENANTS).map(|_| TenantId::new()).collect();
-    let person =
-        |n: usize| Ctx { tenant: tenants[n % TENANTS], user: UserId::new(), role: Role::Member };
+    let person = |n: usize| Ctx::new(tenants[n % TENANTS], UserId::new(), Role::Member);
     (0..PEOPLE).map(person).collect()
 }
 

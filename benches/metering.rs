@@ -99,7 +99,7 @@ impl Office {
             for caller in 0..CALLERS[2] {
                 let email = format!("u{caller}@t{n}.test");
                 let user = add_user(&db, &tenant, &email, "U", Role::Member).await.unwrap().id;
-                users.push(Ctx { tenant: tenant.id, user, role: Role::Member });
+                users.push(Ctx::new(tenant.id, user, Role::Member));
             }
             people.push(users);
         }

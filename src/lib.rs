@@ -2,7 +2,7 @@
 //!
 //! The folders are the floors of one house; a module imports only from lower floors or its own
 //! folder (`tests/it/architecture.rs` holds the code to it). From the top: `app`, `dev`, `cli`
-//! compose; `api`, `worker` are the edges; `accounts`, `chat`, `documents` are what the product
+//! compose; `api`, `worker` are the edges; `accounts`, `chat`, `documents`, `vectors` are what the product
 //! does; `auth`, `limiter`, `metering`, `export`, `llm`, `embedding`, `retrieval`, `jobs` are
 //! capabilities; `store`, `net`, `mail` reach the outside; `config`, `telemetry`, `runtime`, `types`, `text` are ground.
 
@@ -30,4 +30,5 @@ pub mod store;
 pub mod telemetry;
 pub mod text;
 pub mod types;
+pub mod vectors;
 pub mod worker;

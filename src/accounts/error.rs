@@ -2,6 +2,7 @@
 
 use crate::auth::JwtError;
 use crate::store::DbError;
+use crate::types::Scope;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -20,6 +21,17 @@ pub enum AccountError {
     WrongRefreshToken,
     #[error("the ticket is no longer valid: get a new one")]
     WrongTicket,
+    /// Mistyped, revoked, expired, invented: one answer for all.
+    #[error("the API key is not valid (any more)")]
+    WrongKey,
+    #[error("there is no such API key")]
+    NoKey,
+    #[error("only the person a key acts as rotates it, and only owners and admins see all keys")]
+    NotYours,
+    #[error("keys are made by people: log in to make one")]
+    KeysMakeNoKeys,
+    #[error("your role may not do what the scope `{}` is for", .0.as_str())]
+    BeyondRole(Scope),
     #[error("too many codes were asked for this address")]
     TooMany(Duration),
     #[error("{0}")]

@@ -4,7 +4,8 @@
 //! that are out live on until they expire, at most fifteen minutes.
 
 use super::error::AccountError;
-use crate::auth::{AccessTokens, OpaqueToken};
+use super::known_keys::KnownKeys;
+use crate::auth::{AccessTokens, ApiKeyToken, OpaqueToken};
 use crate::store::refresh_tokens::RefreshToken;
 use crate::store::tenants::Tenant;
 use crate::store::users::User;
@@ -30,13 +31,14 @@ pub struct Session {
 pub struct Sessions {
     db: Db,
     tokens: AccessTokens,
+    keys: KnownKeys,
 }
 
 impl Sessions {
     /// Over `db`, with tokens signed by `tokens`.
     #[must_use]
-    pub fn new(db: Db, tokens: AccessTokens) -> Self {
-        Self { db, tokens }
+    pub fn new(db: Db, tokens: AccessTokens, keys: KnownKeys) -> Self {
+        Self { db, tokens, keys }
     }
 
     /// A new login, in the transaction that proved it.
@@ -69,7 +71,7 @@ impl Sessions {
         }
         .insert(tx)
         .await?;
-        let ctx = Ctx { tenant: tenant.id, user: user.id, role: user.role() };
+        let ctx = Ctx::new(tenant.id, user.id, user.role());
         Ok(Session {
             access_token: self.tokens.issue(ctx, family)?,
             expires_in: AccessTokens::TTL_SECONDS,
@@ -121,12 +123,28 @@ impl Sessions {
         Ok(())
     }
 
-    /// Who a request's access token is.
+    /// Who a bearer is: by an access token at once, by an API key after a look at the database now and
+    /// then.
     ///
     /// # Errors
-    /// `Jwt` when it is not valid.
-    pub fn authenticate(&self, access_token: &str) -> Result<Ctx, AccountError> {
-        Ok(self.tokens.verify(access_token)?.ctx())
+    /// `Jwt` or `WrongKey` when it is not valid.
+    pub async fn authenticate(&self, bearer: &str) -> Result<Ctx, AccountError> {
+        match ApiKeyToken::looks_like_one(bearer) {
+            true => self.keys.verify(bearer).await,
+            false => Ok(self.tokens.verify(bearer)?.ctx()),
+        }
+    }
+
+    /// Who somebody is who was let in a while ago: a key may have been revoked since. An access token
+    /// holds until it expires, and a socket that was opened with one for as long as it is open.
+    ///
+    /// # Errors
+    /// `WrongKey`.
+    pub async fn again(&self, ctx: Ctx) -> Result<Ctx, AccountError> {
+        match ctx.key {
+            Some(key) => self.keys.again(ctx.tenant, key.id).await,
+            None => Ok(ctx),
+        }
     }
 
     /// The user and tenant of a principal; `None` when they were deleted since.

@@ -2,6 +2,7 @@
 //! ends up in somebody's log is worth nothing: it was used, or it expired.
 
 use super::error::AccountError;
+use super::known_keys::KnownKeys;
 use crate::auth::OpaqueToken;
 use crate::store::Db;
 use crate::store::users::User;
@@ -15,16 +16,17 @@ const PREFIX: &str = "wt";
 #[derive(Clone)]
 pub struct Tickets {
     db: Db,
+    keys: KnownKeys,
 }
 
 impl Tickets {
     /// How long a ticket is valid, in seconds.
     pub const TTL_SECONDS: i64 = 30;
 
-    /// Over `db`.
+    /// Over `db`; `keys` knows who a ticket is that was got with a key.
     #[must_use]
-    pub fn new(db: Db) -> Self {
-        Self { db }
+    pub fn new(db: Db, keys: KnownKeys) -> Self {
+        Self { db, keys }
     }
 
     /// A ticket for `ctx`.
@@ -40,6 +42,7 @@ impl Tickets {
             user_id: ctx.user,
             ticket_hash: ticket.hash(),
             expires_at: Utc::now() + Duration::seconds(Self::TTL_SECONDS),
+            api_key_id: ctx.key.map(|key| key.id),
         }
         .insert(&mut tx)
         .await?;
@@ -47,7 +50,7 @@ impl Tickets {
         Ok(ticket.reveal(PREFIX))
     }
 
-    /// Uses a ticket up; its user's role is read anew.
+    /// Uses a ticket up; its user's role, and what its key may do, is read anew.
     ///
     /// # Errors
     /// `WrongTicket`, whatever is wrong.
@@ -61,6 +64,9 @@ impl Tickets {
         if !ticket.matches(&row.ticket_hash) || row.expires_at < Utc::now() {
             return Err(wrong());
         }
-        Ok(Ctx { tenant: ticket.tenant, user: user.id, role: user.role() })
+        match row.api_key_id {
+            Some(key) => self.keys.again(ticket.tenant, key).await,
+            None => Ok(Ctx::new(ticket.tenant, user.id, user.role())),
+        }
     }
 }

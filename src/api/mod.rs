@@ -1,11 +1,12 @@
 //! The edge: HTTP, SSE and WebSocket. actix lives here and nowhere below.
 //!
-//! `routes` is the whole URL table, `v1` has one file per resource, `stream` knows the wire formats
+//! `routes` is the whole URL table, `v1` has one file per resource, `openai` is what its clients speak, `stream` knows the wire formats
 //! of turns. Every failure leaves as a [`problem::Problem`].
 
 mod body;
 mod health;
 mod observe;
+mod openai;
 mod openapi;
 mod operator;
 mod page;
@@ -13,6 +14,7 @@ mod principal;
 pub mod problem;
 mod rates;
 mod routes;
+mod scopes;
 mod state;
 mod stream;
 mod v1;

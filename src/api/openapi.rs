@@ -1,9 +1,10 @@
 //! The API's description, generated from the handlers, and a page to read it.
 
+use super::openai::{self, completions, embeddings};
 use super::problem::Problem;
 use super::v1::{
-    assistants, auth, billing, chat, conversations, estimate, files, messages, models, operator,
-    quota, receipt, server, tenant_models, turns, upload, usage, usage_csv,
+    assistants, auth, billing, chat, conversations, estimate, files, keys, messages, models,
+    operator, quota, receipt, server, tenant_models, turns, upload, usage, usage_csv,
 };
 use super::{health, stream};
 use actix_web::{HttpResponse, get};
@@ -31,6 +32,8 @@ use utoipa_swagger_ui::SwaggerUi;
         models::list, models::put_model, models::put_route, models::remove_route, models::allow_plan, models::log,
         tenant_models::list, tenant_models::allow, tenant_models::put_route, tenant_models::remove_route,
         tenant_models::put_key, tenant_models::remove_key, tenant_models::resolve,
+        keys::list, keys::create, keys::rotate, keys::revoke,
+        openai::models::list, openai::models::get, embeddings::embeddings, completions::completions,
     ),
     components(schemas(Problem)),
     modifiers(&Bearer)

@@ -1,11 +1,13 @@
-//! Who a request is from: the bearer token, and a tenant header that may only agree with it.
+//! Who a request is from: the bearer, a token or a key, and a tenant header that may only agree with it.
 
 use super::problem::{Code, Problem};
+use super::scopes;
 use super::state::State;
 use crate::types::Ctx;
 use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use futures_util::FutureExt;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -17,11 +19,17 @@ impl FromRequest for Principal {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        // Now, and not when it is waited for: an answer to a bad path or body is for them, too.
-        let verified = verify(request);
+        // What can be known now is, and not when it is waited for: an answer to a bad path or body is for
+        // them, too.
+        let mut verifying = verify(request.clone()).boxed_local();
+        let now = (&mut verifying).now_or_never();
         let request = request.clone();
         Box::pin(async move {
-            let (state, ctx) = verified?;
+            let (state, ctx) = match now {
+                Some(verified) => verified?,
+                None => verifying.await?,
+            };
+            scopes::check(ctx, request.method(), &request.match_pattern().unwrap_or_default())?;
             if let Some(name) = tenant_header(&request)
                 && !state.directory.names(&name, ctx.tenant).await?
             {
@@ -35,14 +43,17 @@ impl FromRequest for Principal {
     }
 }
 
-fn verify(request: &HttpRequest) -> Result<(web::Data<State>, Ctx), Problem> {
+async fn verify(request: HttpRequest) -> Result<(web::Data<State>, Ctx), Problem> {
     let state = request.app_data::<web::Data<State>>().cloned();
     let state = state.ok_or_else(|| Problem::new(Code::Internal, "No state."))?;
-    let token = bearer(request).ok_or_else(|| {
-        Problem::new(Code::Unauthenticated, "This needs `Authorization: Bearer <access token>`.")
+    let token = bearer(&request).ok_or_else(|| {
+        Problem::new(
+            Code::Unauthenticated,
+            "This needs `Authorization: Bearer <access token or API key>`.",
+        )
     })?;
-    let ctx = state.sessions.authenticate(&token)?;
-    known(request, ctx);
+    let ctx = state.sessions.authenticate(&token).await?;
+    known(&request, ctx);
     Ok((state, ctx))
 }
 

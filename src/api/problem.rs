@@ -7,10 +7,11 @@ use super::observe::request_id;
 use crate::accounts::AccountError;
 use crate::chat::{AskedError, Refused};
 use crate::documents::UploadError;
-use crate::limiter::TooManyConnections;
+use crate::limiter::{Limited, TooManyConnections};
 use crate::llm::router::{CatalogueError, RouteError};
 use crate::metering::QuotaExceeded;
 use crate::store::DbError;
+use crate::vectors::EmbedRefused;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
@@ -26,6 +27,7 @@ pub enum Code {
     InvalidRequest,
     Unauthenticated,
     Forbidden,
+    ScopeMissing,
     TenantMismatch,
     NotFound,
     MethodNotAllowed,
@@ -56,6 +58,7 @@ impl Code {
             Self::InvalidRequest => ("invalid_request", S::BAD_REQUEST, "The request is not valid"),
             Self::Unauthenticated => ("unauthenticated", S::UNAUTHORIZED, "Log in first"),
             Self::Forbidden => ("forbidden", S::FORBIDDEN, "This role may not do that"),
+            Self::ScopeMissing => ("scope_missing", S::FORBIDDEN, "This key is not for that"),
             Self::TenantMismatch => {
                 ("tenant_mismatch", S::FORBIDDEN, "X-Tenant-ID does not fit the token")
             }
@@ -119,7 +122,7 @@ pub struct Problem {
     /// For programs; it does not change.
     pub code: &'static str,
     pub request_id: String,
-    /// `retry_after_ms`, or `quota` with limit, used, reserved and `resets_at`.
+    /// `retry_after_ms`, `scope`, or `quota` with limit, used, reserved and `resets_at`.
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub more: Map<String, Value>,
@@ -157,6 +160,21 @@ impl Problem {
         let ms = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         self.more.insert("retry_after_ms".into(), ms.into());
         self
+    }
+
+    fn rate_limited(limited: Limited) -> Self {
+        let (policy, limit, wait) = (limited.policy, limited.limit, limited.retry_after);
+        let detail = format!(
+            "The limit of {limit} {} per minute is reached; wait {} s.",
+            policy.replace('-', " "),
+            wait.as_secs() + 1
+        );
+        Self::new(Code::RateLimited, detail).retry_after(wait)
+    }
+
+    fn overloaded() -> Self {
+        Self::new(Code::Overloaded, "Too many questions are waiting on this server.")
+            .retry_after(Duration::from_secs(2))
     }
 
     fn quota(exceeded: &QuotaExceeded) -> Self {
@@ -259,7 +277,12 @@ impl From<AccountError> for Problem {
             AccountError::WrongCode
             | AccountError::WrongRefreshToken
             | AccountError::WrongTicket
+            | AccountError::WrongKey
             | AccountError::Jwt(_) => Self::new(Code::Unauthenticated, detail),
+            AccountError::NoKey => Self::not_found("API key"),
+            AccountError::NotYours | AccountError::KeysMakeNoKeys | AccountError::BeyondRole(_) => {
+                Self::new(Code::Forbidden, detail)
+            }
             AccountError::TooMany(wait) => Self::new(Code::RateLimited, detail).retry_after(wait),
             AccountError::Db(error) => error.into(),
         }
@@ -294,6 +317,22 @@ impl From<AskedError> for Problem {
     }
 }
 
+impl From<EmbedRefused> for Problem {
+    fn from(refused: EmbedRefused) -> Self {
+        match refused {
+            EmbedRefused::Forbidden => Self::new(Code::Forbidden, "Your role may not embed."),
+            EmbedRefused::RateLimited(limited) => Self::rate_limited(limited),
+            EmbedRefused::QuotaExceeded(exceeded) => Self::quota(&exceeded),
+            EmbedRefused::Overloaded => Self::overloaded(),
+            EmbedRefused::Failed(error) => {
+                tracing::warn!(%error, embedding.code = error.code(), "Texts could not be embedded");
+                Self::new(Code::UpstreamFailed, "The embedding model could not answer.")
+            }
+            EmbedRefused::Db(error) => error.into(),
+        }
+    }
+}
+
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
@@ -312,16 +351,7 @@ impl From<Refused> for Problem {
                 Code::IdempotencyConflict,
                 "This Idempotency-Key was sent before with another question.",
             ),
-            Refused::RateLimited(limited) => {
-                let wait = limited.retry_after;
-                let (policy, limit) = (limited.policy, limited.limit);
-                let detail = format!(
-                    "The limit of {limit} {} per minute is reached; wait {} s.",
-                    policy.replace('-', " "),
-                    wait.as_secs() + 1
-                );
-                Self::new(Code::RateLimited, detail).retry_after(wait)
-            }
+            Refused::RateLimited(limited) => Self::rate_limited(limited),
             Refused::QuotaExceeded(exceeded) => Self::quota(&exceeded),
             Refused::Unpriced => Self::new(
                 Code::Unpriced,
@@ -332,10 +362,7 @@ impl From<Refused> for Problem {
                 format!("{limit} answers are being written already: wait for one or stop it."),
             )
             .retry_after(Duration::from_secs(1)),
-            Refused::Overloaded => {
-                Self::new(Code::Overloaded, "Too many questions are waiting on this server.")
-                    .retry_after(Duration::from_secs(2))
-            }
+            Refused::Overloaded => Self::overloaded(),
             Refused::Draining => Self::new(Code::Unavailable, "The server is restarting.")
                 .retry_after(Duration::from_secs(1)),
             Refused::Busy => Self::new(Code::Unavailable, "Too much is waiting here already.")

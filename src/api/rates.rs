@@ -1,6 +1,7 @@
 //! What is left of the rate limits, on every answer to somebody who is known: `RateLimit` and
 //! `RateLimit-Policy` as draft-ietf-httpapi-ratelimit-headers-10 writes them.
 
+use super::openai::limits;
 use super::state::State;
 use crate::limiter::{Headroom, PlanLimits};
 use crate::store::DbError;
@@ -30,6 +31,9 @@ pub(crate) async fn tell_rates(
         let left = state.limiter.headroom(ctx, limits).await;
         insert(response.headers_mut(), "ratelimit-policy", left.iter().map(policy));
         insert(response.headers_mut(), "ratelimit", left.iter().map(service_limit));
+        if limits::has_them(&response.request().match_pattern().unwrap_or_default()) {
+            limits::tell(response.headers_mut(), &left);
+        }
     }
     Ok(response)
 }

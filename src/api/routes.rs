@@ -1,12 +1,13 @@
 //! The whole URL table.
 
 use super::body::MAX_BYTES;
+use super::openai::{self, completions, embeddings};
 use super::problem::{Code, Problem};
 use super::state::State;
 use super::stream::ws_chat;
 use super::v1::{
-    assistants, auth, billing, chat, conversations, estimate, files, messages, models, operator,
-    quota, receipt, server, tenant_models, turns, upload, usage, usage_csv,
+    assistants, auth, billing, chat, conversations, estimate, files, keys, messages, models,
+    operator, quota, receipt, server, tenant_models, turns, upload, usage, usage_csv,
 };
 use super::{health, openapi, page};
 use actix_web::http::header;
@@ -82,6 +83,14 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(usage::usage)
             .service(billing::ledger)
             .service(billing::periods)
+            .service(openai::models::list)
+            .service(openai::models::get)
+            .service(embeddings::embeddings)
+            .service(completions::completions)
+            .service(keys::list)
+            .service(keys::create)
+            .service(keys::rotate)
+            .service(keys::revoke)
             .service(usage_csv::usage_csv)
             .default_service(web::to(nothing_here));
         config.configure(for_the_operator);

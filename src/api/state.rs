@@ -1,7 +1,7 @@
 //! What handlers work with.
 
 use super::stream::Patience;
-use crate::accounts::{Directory, Login, Sessions, Tickets};
+use crate::accounts::{ApiKeys, Directory, Login, Sessions, Tickets};
 use crate::chat::Chat;
 use crate::cluster::Cluster;
 use crate::config::ServerSettings;
@@ -10,6 +10,7 @@ use crate::limiter::{Connections, Plans, RateLimiter};
 use crate::llm;
 use crate::store::Db;
 use crate::telemetry::MetricsPage;
+use crate::vectors::Vectors;
 use std::ops::Deref;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -20,11 +21,13 @@ pub struct StateParts {
     pub sessions: Sessions,
     pub login: Login,
     pub tickets: Tickets,
+    pub keys: ApiKeys,
     pub directory: Directory,
     pub uploads: Uploads,
     pub catalogue: Catalogue,
     pub progress: Progress,
     pub chat: Chat,
+    pub vectors: Vectors,
     pub cluster: Cluster,
     pub connections: Connections,
     pub limiter: RateLimiter,

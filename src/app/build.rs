@@ -5,7 +5,7 @@ use super::error::AppError;
 use super::listener;
 use super::models::Models;
 use super::shutdown::drain;
-use crate::accounts::{Directory, Login, LoginParts, Sessions, Tickets};
+use crate::accounts::{ApiKeys, Directory, KnownKeys, Login, LoginParts, Sessions, Tickets};
 use crate::api::{self, Patience, State, StateParts};
 use crate::auth::{AccessTokens, Keys};
 use crate::chat::{Chat, ChatParts};
@@ -25,6 +25,7 @@ use crate::store::{Db, DbOptions, embeddings};
 use crate::telemetry::MetricsPage;
 use crate::text::tokens;
 use crate::types::{NodeId, Secret};
+use crate::vectors::Vectors;
 use crate::worker;
 use actix_cors::Cors;
 use actix_web::HttpServer;
@@ -118,8 +119,16 @@ impl App {
             limiter: limiter.clone(),
             plans: plans.clone(),
         });
+        let vectors = Vectors::new(
+            db.clone(),
+            tasks.clone(),
+            Arc::clone(&models.embedder),
+            limiter.clone(),
+            plans.clone(),
+        );
         let keys = Keys::derive(&secret);
-        let sessions = Sessions::new(db.clone(), AccessTokens::new(&keys)?);
+        let known_keys = KnownKeys::new(db.clone());
+        let sessions = Sessions::new(db.clone(), AccessTokens::new(&keys)?, known_keys.clone());
         let directory = Directory::new(db.clone());
         let login = Login::new(LoginParts {
             db: db.clone(),
@@ -147,6 +156,7 @@ impl App {
             plans: plans.clone(),
             models: models.catalogue.clone(),
             login: login.clone(),
+            keys: known_keys.clone(),
             metrics: metrics.clone(),
             retention,
         };
@@ -160,11 +170,13 @@ impl App {
         let closing_sockets = CancellationToken::new();
         let drain_timeout = settings.server.drain_timeout;
         let state = State::new(StateParts {
-            tickets: Tickets::new(db.clone()),
+            tickets: Tickets::new(db.clone(), known_keys.clone()),
+            keys: ApiKeys::new(db.clone(), known_keys),
             uploads: Uploads::new(db.clone(), queue.clone(), progress.clone()),
             catalogue: Catalogue::new(db.clone()),
             default_model: models.catalogue.default_model(),
             models: models.catalogue,
+            vectors,
             connections,
             limiter,
             plans,

@@ -35,7 +35,7 @@ pub(super) async fn seed(db: &Db) -> Result<(), AppError> {
     let user: User = accounts::add_user(db, &tenant, DEMO_EMAIL, "Demo", Role::Owner).await?;
     let queue = Queue::new(db.clone(), NodeId::new());
     let uploads = Uploads::new(db.clone(), queue, Progress::default());
-    let ctx = Ctx { tenant: tenant.id, user: user.id, role: Role::Owner };
+    let ctx = Ctx::new(tenant.id, user.id, Role::Owner);
     if let Err(error) = uploads.take(ctx, SAMPLE_NAME, SAMPLE.as_bytes()).await {
         tracing::warn!(%error, "The sample document could not be stored");
     }

@@ -38,7 +38,7 @@ impl Claims {
     /// Who is asking.
     #[must_use]
     pub fn ctx(&self) -> Ctx {
-        Ctx { tenant: self.tid, user: self.sub, role: self.role }
+        Ctx::new(self.tid, self.sub, self.role)
     }
 }
 
@@ -116,7 +116,7 @@ mod tests {
     }
 
     fn ctx() -> Ctx {
-        Ctx { tenant: TenantId::new(), user: UserId::new(), role: Role::Admin }
+        Ctx::new(TenantId::new(), UserId::new(), Role::Admin)
     }
 
     #[test]

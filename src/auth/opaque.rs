@@ -30,6 +30,11 @@ impl OpaqueToken {
         Self { tenant, id: Uuid::now_v7(), secret: rand::random() }
     }
 
+    /// A fresh one in place of another, with its id.
+    pub(super) fn again(tenant: TenantId, id: Uuid) -> Self {
+        Self { id, ..Self::generate(tenant) }
+    }
+
     /// Reads a token with `prefix`.
     ///
     /// # Errors
@@ -37,6 +42,10 @@ impl OpaqueToken {
     pub fn parse(prefix: &str, text: &str) -> Result<Self, OpaqueError> {
         let body = text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_'));
         let bytes = URL_SAFE_NO_PAD.decode(body.ok_or(OpaqueError)?).map_err(|_why| OpaqueError)?;
+        Self::from_bytes(&bytes)
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, OpaqueError> {
         let (tenant, rest) = bytes.split_first_chunk::<16>().ok_or(OpaqueError)?;
         let (id, rest) = rest.split_first_chunk::<16>().ok_or(OpaqueError)?;
         let secret = rest.try_into().map_err(|_why| OpaqueError)?;
@@ -47,11 +56,11 @@ impl OpaqueToken {
     /// The text the client keeps.
     #[must_use]
     pub fn reveal(&self, prefix: &str) -> String {
-        let mut bytes = Vec::with_capacity(64);
-        bytes.extend_from_slice(self.tenant.uuid().as_bytes());
-        bytes.extend_from_slice(self.id.as_bytes());
-        bytes.extend_from_slice(&self.secret);
-        format!("{prefix}_{}", URL_SAFE_NO_PAD.encode(bytes))
+        format!("{prefix}_{}", URL_SAFE_NO_PAD.encode(self.to_bytes()))
+    }
+
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        [self.tenant.uuid().as_bytes(), self.id.as_bytes(), self.secret.as_slice()].concat()
     }
 
     /// What the database keeps.

@@ -199,7 +199,7 @@ mod tests {
     }
 
     fn person(tenant: TenantId) -> Ctx {
-        Ctx { tenant, user: UserId::new(), role: Role::Member }
+        Ctx::new(tenant, UserId::new(), Role::Member)
     }
 
     #[tokio::test]

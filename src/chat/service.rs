@@ -143,7 +143,7 @@ impl Chat {
     }
 
     async fn try_ask(&self, ctx: Ctx, asked: Asked) -> Result<Accepted, Refused> {
-        if !ctx.role.chats() {
+        if !ctx.chats() {
             return Err(Refused::Forbidden);
         }
         let hash = fingerprint(&asked);
@@ -183,7 +183,7 @@ impl Chat {
     /// # Errors
     /// Where [`Chat::ask`] refuses, but for limits.
     pub async fn estimate(&self, ctx: Ctx, asked: Asked) -> Result<Estimate, Refused> {
-        if !ctx.role.chats() {
+        if !ctx.chats() {
             return Err(Refused::Forbidden);
         }
         estimate(&self.core, &Order::new(ctx, asked, Vec::new())).await

@@ -98,7 +98,7 @@ impl Catalogue {
         let Some(document) = Document::lock(&mut tx, ctx.tenant, id).await? else {
             return Ok(Deletion::Missing);
         };
-        if document.user_id != ctx.user && !ctx.role.manages_documents() {
+        if document.user_id != ctx.user && !ctx.manages_documents() {
             return Ok(Deletion::Forbidden);
         }
         let quoting = segments::delete_quoting(&mut tx, ctx.tenant, id).await?;

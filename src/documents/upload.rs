@@ -61,7 +61,7 @@ impl Uploads {
     /// # Errors
     /// When it is empty, too large, or nothing that can be read.
     pub async fn take(&self, ctx: Ctx, name: &str, bytes: &[u8]) -> Result<Uploaded, UploadError> {
-        if !ctx.role.chats() {
+        if !ctx.chats() {
             return Err(UploadError::Forbidden);
         }
         if bytes.is_empty() {

@@ -91,7 +91,7 @@ mod tests {
     use crate::types::Role;
 
     fn somebody() -> Ctx {
-        Ctx { tenant: TenantId::new(), user: UserId::new(), role: Role::Member }
+        Ctx::new(TenantId::new(), UserId::new(), Role::Member)
     }
 
     #[tokio::test]

@@ -1,10 +1,12 @@
-//! The limits of a plan, what is left of them, and the arithmetic of a cell.
+//! The limits of a plan and of a key, what is left of them, and the arithmetic of a cell.
 //!
 //! All that is known of a cell is how long it takes until it is full again: it is empty when that is
 //! a minute, and in debt when it is more.
 
+use crate::types::Ctx;
 use std::num::NonZeroU32;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// What a full cell holds is what comes in so much time.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -21,25 +23,46 @@ pub struct PlanLimits {
 }
 
 impl PlanLimits {
-    /// User before tenant, so that the tighter scope refuses first.
-    pub(super) fn policies(&self) -> [Policy; 4] {
+    /// What a request of this caller counts against, and whose it is: key before user before tenant, so
+    /// that the tighter scope refuses first.
+    pub(super) fn policies(&self, ctx: Ctx) -> Vec<(Policy, Uuid)> {
+        let (user, tenant) = (ctx.user.uuid(), ctx.tenant.uuid());
+        let of_key = |name, limit: Option<NonZeroU32>| {
+            let key = ctx.key.map(|key| key.id.uuid());
+            Some((Policy { name, limit: limit? }, key?))
+        };
         [
-            Policy { name: "user-requests", limit: self.user_requests },
-            Policy { name: "tenant-requests", limit: self.tenant_requests },
-            Policy { name: "user-tokens", limit: self.user_tokens },
-            Policy { name: "tenant-tokens", limit: self.tenant_tokens },
+            of_key("key-requests", ctx.key.and_then(|key| key.requests_per_minute)),
+            Some((Policy { name: "user-requests", limit: self.user_requests }, user)),
+            Some((Policy { name: "tenant-requests", limit: self.tenant_requests }, tenant)),
+            of_key("key-tokens", ctx.key.and_then(|key| key.tokens_per_minute)),
+            Some((Policy { name: "user-tokens", limit: self.user_tokens }, user)),
+            Some((Policy { name: "tenant-tokens", limit: self.tenant_tokens }, tenant)),
         ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 
 /// A limit per minute.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Policy {
     pub(super) name: &'static str,
     pub(super) limit: NonZeroU32,
 }
 
 impl Policy {
+    /// Whether tokens are counted; else requests.
+    pub(super) fn of_tokens(self) -> bool {
+        self.name.ends_with("-tokens")
+    }
+
+    /// What a request costs that is estimated to use `tokens`.
+    pub(super) fn charge(self, tokens: u32) -> u32 {
+        if self.of_tokens() { self.cost(tokens.max(1)) } else { 1 }
+    }
+
     /// What a cell is charged for `n`. More than it holds could never be admitted: that costs the
     /// whole cell instead.
     pub(super) fn cost(self, n: u32) -> u32 {
@@ -71,7 +94,8 @@ impl Policy {
 /// What is left of one limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headroom {
-    /// user-requests, tenant-requests, user-tokens or tenant-tokens.
+    /// `user-requests`, `tenant-requests`, `user-tokens`, `tenant-tokens`; and of a key that has limits
+    /// `key-requests`, `key-tokens`.
     pub policy: &'static str,
     pub limit: u32,
     pub remaining: u32,

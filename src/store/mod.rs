@@ -13,6 +13,7 @@ mod tx;
 mod vector;
 
 pub mod allowances;
+pub mod api_keys;
 pub mod assistants;
 pub mod billing;
 pub mod blobs;

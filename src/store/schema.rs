@@ -13,6 +13,27 @@ pub mod sql_types {
 diesel::table! {
     use diesel::sql_types::*;
 
+    api_keys (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        user_id -> Uuid,
+        name -> Text,
+        scopes -> Array<Nullable<Text>>,
+        key_hash -> Bytea,
+        hint -> Text,
+        previous_hash -> Nullable<Bytea>,
+        previous_until -> Nullable<Timestamptz>,
+        requests_per_minute -> Nullable<Int4>,
+        tokens_per_minute -> Nullable<Int4>,
+        expires_at -> Nullable<Timestamptz>,
+        last_used_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
     assistants (tenant_id, id) {
         tenant_id -> Uuid,
         id -> Uuid,
@@ -700,6 +721,7 @@ diesel::table! {
         user_id -> Uuid,
         ticket_hash -> Bytea,
         expires_at -> Timestamptz,
+        api_key_id -> Nullable<Uuid>,
     }
 }
 
@@ -730,6 +752,7 @@ diesel::joinable!(usage_ledger -> tenants (tenant_id));
 diesel::joinable!(users -> tenants (tenant_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
+    api_keys,
     assistants,
     audit_log,
     chunks,

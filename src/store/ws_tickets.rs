@@ -2,7 +2,7 @@
 
 use super::Conn;
 use super::schema::ws_tickets;
-use crate::types::{TenantId, UserId};
+use crate::types::{ApiKeyId, TenantId, UserId};
 use chrono::{DateTime, Utc};
 use diesel::dsl::now;
 use diesel::prelude::*;
@@ -17,6 +17,8 @@ pub struct WsTicket {
     pub user_id: UserId,
     pub ticket_hash: Vec<u8>,
     pub expires_at: DateTime<Utc>,
+    /// The key that it was got with.
+    pub api_key_id: Option<ApiKeyId>,
 }
 
 impl WsTicket {

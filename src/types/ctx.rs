@@ -1,16 +1,74 @@
 //! Who is asking: the tenant and the user every piece of work is done for.
 
-use super::{TenantId, UserId};
+use super::{ApiKeyId, Scope, Scopes, TenantId, UserId};
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU32;
 use std::str::FromStr;
 use utoipa::ToSchema;
 
-/// The verified principal of a request. Comes only from a token, a ticket or the command line.
+/// The verified principal of a request. Comes only from a token, a key, a ticket or the command line.
 #[derive(Clone, Copy, Debug)]
 pub struct Ctx {
     pub tenant: TenantId,
     pub user: UserId,
     pub role: Role,
+    /// The key that they act through; `None` is the person, who may do all that the role may.
+    pub key: Option<KeyCtx>,
+}
+
+/// The API key that somebody acts through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyCtx {
+    pub id: ApiKeyId,
+    pub scopes: Scopes,
+    /// Limits of the key's own, below those of the user.
+    pub requests_per_minute: Option<NonZeroU32>,
+    pub tokens_per_minute: Option<NonZeroU32>,
+}
+
+impl Ctx {
+    /// A person.
+    #[must_use]
+    pub fn new(tenant: TenantId, user: UserId, role: Role) -> Self {
+        Self { tenant, user, role, key: None }
+    }
+
+    /// What they may do it for, whatever they act through.
+    #[must_use]
+    pub fn scopes(&self) -> Scopes {
+        let role = Scopes::of_role(self.role);
+        self.key.map_or(role, |key| key.scopes.within(role))
+    }
+
+    /// False only of a key: a person's role is asked elsewhere.
+    #[must_use]
+    pub fn within_scope(&self, scope: Scope) -> bool {
+        self.key.is_none_or(|key| key.scopes.has(scope))
+    }
+
+    /// May see what the whole tenant used.
+    #[must_use]
+    pub fn sees_tenant_usage(&self) -> bool {
+        self.role.sees_tenant_usage() && self.within_scope(Scope::Billing)
+    }
+
+    /// May delete what others uploaded.
+    #[must_use]
+    pub fn manages_documents(&self) -> bool {
+        self.role.manages_documents() && self.within_scope(Scope::Admin)
+    }
+
+    /// May see and revoke the keys of others.
+    #[must_use]
+    pub fn manages_keys(&self) -> bool {
+        matches!(self.role, Role::Owner | Role::Admin) && self.within_scope(Scope::Admin)
+    }
+
+    /// May ask questions and upload.
+    #[must_use]
+    pub fn chats(&self) -> bool {
+        self.role.chats()
+    }
 }
 
 /// What a user may do within the tenant.
@@ -39,21 +97,15 @@ impl Role {
         }
     }
 
-    /// May see what the whole tenant used.
-    #[must_use]
-    pub fn sees_tenant_usage(self) -> bool {
+    fn sees_tenant_usage(self) -> bool {
         !matches!(self, Self::Member)
     }
 
-    /// May delete what others uploaded.
-    #[must_use]
-    pub fn manages_documents(self) -> bool {
+    fn manages_documents(self) -> bool {
         matches!(self, Self::Owner | Self::Admin)
     }
 
-    /// May ask questions and upload.
-    #[must_use]
-    pub fn chats(self) -> bool {
+    fn chats(self) -> bool {
         !matches!(self, Self::Billing)
     }
 }

@@ -81,6 +81,8 @@ ids! {
     TenantId,
     /// A person of a tenant.
     UserId,
+    /// A key that a program acts with.
+    ApiKeyId,
     /// A "specialist": instructions and settings that answer.
     AssistantId,
     /// An uploaded document.

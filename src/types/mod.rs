@@ -5,14 +5,16 @@ mod id;
 mod idempotency;
 mod meter;
 mod question;
+mod scope;
 mod secret;
 
-pub use ctx::{Ctx, Role};
+pub use ctx::{Ctx, KeyCtx, Role};
 pub use id::{
-    AssistantId, ChunkId, ConversationId, DocumentId, JobId, MessageId, NodeId, TenantId, TurnId,
-    UserId,
+    ApiKeyId, AssistantId, ChunkId, ConversationId, DocumentId, JobId, MessageId, NodeId, TenantId,
+    TurnId, UserId,
 };
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use meter::{Meter, Provenance};
 pub use question::{Question, QuestionError};
+pub use scope::{Scope, Scopes};
 pub use secret::Secret;

@@ -1,6 +1,6 @@
 //! Housekeeping once a minute: cells, tickets, tokens, keys, logs and notices that nobody needs any more.
 
-use crate::accounts::Login;
+use crate::accounts::{KnownKeys, Login};
 use crate::limiter::{Plans, RateLimiter};
 use crate::llm::router::Catalogue;
 use crate::runtime::Tasks;
@@ -19,6 +19,7 @@ pub struct Janitor {
     pub plans: Plans,
     pub models: Catalogue,
     pub login: Login,
+    pub keys: KnownKeys,
     pub metrics: MetricsPage,
     /// How long the logs of ended turns are kept.
     pub retention: Duration,
@@ -33,6 +34,7 @@ pub fn run_janitor(tasks: &Tasks, janitor: Janitor) {
             janitor.plans.sweep();
             janitor.models.sweep();
             janitor.login.sweep();
+            janitor.keys.sweep();
             janitor.metrics.upkeep();
             if let Err(error) = janitor.forget_expired().await {
                 tracing::warn!(%error, "What has expired could not be deleted; trying again");

@@ -1,10 +1,11 @@
-// The window of someone logged in: list on the left, chat in the middle, documents, a source or usage on the right.
+// The window of someone logged in: list on the left, chat in the middle, documents, a source, usage or keys on the right.
 
 import { Chat } from "./chat.js";
 import { Conversations } from "./conversations.js";
 import { append, fill, h, iconButton } from "./dom.js";
 import { Files } from "./files.js";
 import { Gauge } from "./gauge.js";
+import { KeysView } from "./keys.js";
 import { ChatSocket } from "./socket.js";
 import { Sources } from "./sources.js";
 import { themeToggle } from "./theme.js";
@@ -22,6 +23,7 @@ export class Shell {
     this.files = new Files(api, server);
     this.gauge = new Gauge(api);
     this.usage = new UsageView(api, this.gauge, session.user?.role);
+    this.keys = new KeysView(api, session.user?.role);
     this.conversations = new Conversations(api);
     this.chat = new Chat({ api, socket: this.socket, onCite: (citation) => this.#openSource(citation) });
     this.over = new AbortController();
@@ -33,6 +35,7 @@ export class Shell {
 
   #build() {
     const { user, tenant } = this.session;
+    this.keysButton = iconButton("key", "API keys", { "aria-expanded": "false", "aria-controls": "panel", "data-testid": "keys-open", onclick: () => this.#toggleKeys() });
     this.nav = h("aside", { class: "sidebar", id: "sidebar", "aria-label": "Conversations and account" },
       h("div", { class: "brand" }, h("img", { src: "/static/logo.svg", alt: "", width: "26", height: "26" }), h("strong", null, "docent"),
         iconButton("close", "Close the list", { class: "icon-button narrow-only", onclick: () => this.#nav(false) })),
@@ -40,6 +43,7 @@ export class Shell {
       this.conversations.el,
       h("div", { class: "account" },
         h("span", { class: "who" }, h("bdi", null, user?.name || user?.email || "You"), h("small", null, h("bdi", null, tenant?.name ?? ""))),
+        this.keysButton,
         themeToggle(),
         iconButton("logout", "Log out", { "data-testid": "logout", onclick: () => this.session.logOut() })));
     this.title = h("h1", { class: "title" }, h("bdi", null, "New chat"));
@@ -160,6 +164,17 @@ export class Shell {
     this.usage.refresh();
   }
 
+  #toggleKeys() {
+    if (this.panel.dataset.view === "keys" && !this.panel.hidden) {
+      this.#closePanel();
+      return;
+    }
+    this.#nav(false);
+    this.#openPanel("keys", "API keys", this.keys.el);
+    this.panel.dataset.testid = "keys-panel";
+    this.keys.refresh();
+  }
+
   #openPanel(view, title, body) {
     if (!this.panel.contains(document.activeElement)) this.opener = document.activeElement;
     this.panel.hidden = false;
@@ -187,6 +202,7 @@ export class Shell {
   #expanded(view) {
     this.filesButton.setAttribute("aria-expanded", String(view === "files"));
     this.gauge.el.setAttribute("aria-expanded", String(view === "usage"));
+    this.keysButton.setAttribute("aria-expanded", String(view === "keys"));
   }
 
   #nav(open) {

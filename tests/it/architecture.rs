@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["main", "lib", "cli", "app", "dev"],
     &["api", "worker"],
-    &["accounts", "chat", "documents", "workflow", "webhook"],
+    &["accounts", "chat", "documents", "vectors", "workflow", "webhook"],
     &["auth", "limiter", "metering", "export", "llm", "embedding", "retrieval", "jobs", "audit"],
     &["store", "cluster", "net", "mail", "blob"],
     &["config", "telemetry", "runtime", "types", "text"],

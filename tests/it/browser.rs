@@ -187,6 +187,27 @@ async fn browser_shows_what_is_asked_on_another_device() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Chromium and ChromeDriver; .ci/run has them"]
+async fn browser_makes_a_key_shows_it_once_and_revokes_it() {
+    let world = World::start().await;
+    let anna = world.user(ADDRESS).await;
+    let browser = logged_in(&world.base).await;
+    browser.click("keys-open").await;
+    let name = format!("My bot{}", char::from(Key::Enter));
+    browser.see("key-name").await.send_keys(&name).await.unwrap();
+    let secret = browser.see("key-secret").await.prop("value").await.unwrap().unwrap();
+    let program = User { token: secret, ..anna };
+    assert_eq!(program.ask("How does one count?").await.end(), "finish");
+    let row = browser.find("//*[@data-testid='key-row'][contains(., 'My bot')]").await;
+    assert!(row.text().await.unwrap().contains("chat"), "what it may do is said");
+    browser.click("key-revoke").await;
+    browser.click("confirm-yes").await;
+    browser.find("//*[@data-testid='key-list'][not(*)]").await;
+    assert_eq!(program.get("/v1/me").await.0, 401);
+    assert_eq!(browser.complaints().await, Vec::<Value>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium and ChromeDriver; .ci/run has them"]
 async fn browser_warns_of_a_limit_and_keeps_the_question_that_was_refused() {
     let world = World::start().await;
     let limit = "INSERT INTO plan_quotas VALUES ('enterprise', 'user', 'month', 'requests', 5)";

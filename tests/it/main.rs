@@ -15,6 +15,7 @@
 
 mod support;
 
+mod api_keys;
 mod architecture;
 mod branches;
 mod browser;
@@ -38,6 +39,7 @@ mod login;
 mod metering_properties;
 mod models;
 mod nodes;
+mod openai;
 mod outages;
 mod prompt;
 mod providers;

@@ -125,7 +125,7 @@ impl Office {
         let output = dice.random_range(1..300);
         let least = dice.random_range(1..=output);
         let ask = self.ask(dice.random_range(0..600), output, least);
-        let (turn, ctx) = (TurnId::new(), Ctx { tenant: self.tenant, user, role: Role::Member });
+        let (turn, ctx) = (TurnId::new(), Ctx::new(self.tenant, user, Role::Member));
         let mut tx = self.db.tenant(self.tenant).await.unwrap();
         self.begin_turn(&mut tx, turn, user).await.unwrap();
         if dice.random_bool(0.1) {
@@ -391,7 +391,7 @@ async fn the_books_are_right_whatever_happens() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reservation_needs_its_turn() {
     let office = Office::open().await;
-    let ctx = Ctx { tenant: office.tenant, user: office.people[0], role: Role::Member };
+    let ctx = Ctx::new(office.tenant, office.people[0], Role::Member);
     let ask = office.ask(10, 10, 1);
     let mut tx = office.db.tenant(office.tenant).await.unwrap();
     metering::reserve(&mut tx, ctx, TurnId::new(), NodeId::new(), ask).await.unwrap();

@@ -10,5 +10,5 @@ mod sse;
 pub(super) mod websocket;
 
 pub use patience::Patience;
-pub(super) use sse::{Watch, response as sse_response};
+pub(super) use sse::{Cut, Watch, Wire, response as sse_response, wire_response};
 pub(super) use websocket::ws_chat;

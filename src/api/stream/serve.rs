@@ -75,6 +75,7 @@ async fn serve(
                 if heard_at.elapsed() > SILENCE {
                     return Err(Some(Close::Silent));
                 }
+                socket.still().await?;
                 socket.ping().await?;
             }
             () = sleep_until(auth_deadline), if unknown => return Err(Some(Close::AuthDeadline)),

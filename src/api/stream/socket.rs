@@ -3,11 +3,12 @@
 
 use super::close::Close;
 use super::frame::{ClientFrame, SendFrame, ServerFrame, request_id_of};
+use crate::accounts::AccountError;
 use crate::api::problem::Problem;
 use crate::api::state::State;
 use crate::chat::{Accepted, Asked, Batch, Cursor, Refused, Span, Subscription, TurnLog, What};
 use crate::limiter::Connection;
-use crate::types::{Ctx, IdempotencyKey, TurnId};
+use crate::types::{Ctx, IdempotencyKey, Scope, TurnId};
 use actix_ws::{Closed, Session};
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use futures_util::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt, once, unfold};
@@ -161,8 +162,7 @@ impl Socket {
                 return self.fail(request_id, None, problem).await;
             }
         };
-        let ctx = self.person.as_ref().map(|person| person.ctx);
-        match (frame, ctx) {
+        match (frame, self.still().await?) {
             (ClientFrame::Ping, _) => self.send(&ServerFrame::Pong).await,
             (ClientFrame::Auth { token }, _) => self.authenticate(&token).await,
             (_, None) => Err(Some(Close::Unauthenticated)),
@@ -180,9 +180,23 @@ impl Socket {
         }
     }
 
+    /// Who is connected, as they are now: a key may have been revoked since.
+    pub(super) async fn still(&mut self) -> Result<Option<Ctx>, Option<Close>> {
+        let Some(person) = &mut self.person else { return Ok(None) };
+        match self.state.sessions.again(person.ctx).await {
+            Ok(ctx) => person.ctx = ctx,
+            Err(AccountError::Db(_)) => {} // without the database they are answered nothing, either
+            Err(_revoked) => return Err(Some(Close::Unauthenticated)),
+        }
+        Ok(Some(person.ctx))
+    }
+
     async fn authenticate(&mut self, token: &str) -> Result<(), Option<Close>> {
         let denied = |_wrong| Some(Close::Unauthenticated);
-        let ctx = self.state.sessions.authenticate(token).map_err(denied)?;
+        let ctx = self.state.sessions.authenticate(token).await.map_err(denied)?;
+        if !ctx.within_scope(Scope::Chat) {
+            return Err(Some(Close::Scope));
+        }
         match &mut self.person {
             Some(person) if (person.ctx.tenant, person.ctx.user) != (ctx.tenant, ctx.user) => {
                 return Err(Some(Close::Unauthenticated));

@@ -1,4 +1,5 @@
-//! A turn as server-sent events: the AI SDK's UI Message Stream with our offsets as event ids.
+//! A turn as server-sent events: the AI SDK's UI Message Stream with our offsets as event ids, or what another
+//! [`Wire`] makes of it.
 
 use super::close::SPREAD_MS;
 use crate::api::problem::Problem;
@@ -9,17 +10,15 @@ use crate::types::{ConversationId, Ctx, TurnId};
 use actix_web::http::header;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::Stream;
+use futures_util::future::ready;
 use futures_util::stream::unfold;
+use futures_util::{Stream, TryStreamExt};
 use std::io::Write;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How often a comment says that the connection lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// What ends every stream after its terminal part.
-const DONE: &[u8] = b"data: [DONE]\n\n";
-
 /// What a stream holds and keeps to while it is open.
 pub(crate) struct Watch {
     _place: Connection,
@@ -38,6 +37,55 @@ impl Watch {
     }
 }
 
+/// How a turn is written for one kind of client.
+pub(crate) trait Wire: 'static {
+    /// Sent at once, so that proxies and clients see that the stream is open.
+    fn begin(&self) -> Bytes;
+    /// What is new.
+    fn batch(&mut self, batch: &Batch) -> Bytes;
+    /// After the terminal part.
+    fn end(&self) -> Bytes;
+    /// Instead of the rest.
+    fn cut(&self, why: Cut) -> Bytes;
+}
+
+/// Why a stream ends before its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// The reader never catches up.
+    TooSlow,
+    /// This server stops.
+    Restarting,
+}
+
+/// The AI SDK's UI Message Stream.
+struct UiMessages(TurnId);
+
+impl Wire for UiMessages {
+    fn begin(&self) -> Bytes {
+        Bytes::from_static(b"retry: 1000\n: ok\n\n")
+    }
+
+    fn batch(&mut self, batch: &Batch) -> Bytes {
+        encode(self.0, batch)
+    }
+
+    fn end(&self) -> Bytes {
+        Bytes::from_static(b"data: [DONE]\n\n")
+    }
+
+    /// No [DONE]: the client resumes after the last id it has; when the server stops on another node, and
+    /// not all clients at once.
+    fn cut(&self, why: Cut) -> Bytes {
+        match why {
+            Cut::TooSlow => Bytes::new(),
+            Cut::Restarting => {
+                Bytes::from(format!("retry: {}\n\n", rand::random_range(0..=SPREAD_MS)))
+            }
+        }
+    }
+}
+
 /// The response that streams what `cursor` reads. `head` has status and extra headers.
 pub(crate) fn response(
     head: &mut HttpResponseBuilder,
@@ -46,15 +94,26 @@ pub(crate) fn response(
     watch: Watch,
 ) -> HttpResponse {
     let turn = cursor.log().turn();
-    head.insert_header((header::CONTENT_TYPE, "text/event-stream"))
-        .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
-        .insert_header(("x-accel-buffering", "no"))
-        .insert_header(("x-vercel-ai-ui-message-stream", "v1"))
-        .insert_header(("x-turn-id", turn.to_string()));
+    head.insert_header(("x-vercel-ai-ui-message-stream", "v1"));
     if let Some(conversation) = conversation {
         head.insert_header(("x-conversation-id", conversation.to_string()));
     }
-    head.streaming(events(cursor, watch))
+    wire_response(head, cursor, UiMessages(turn), watch)
+}
+
+/// The same in another wire format.
+pub(crate) fn wire_response(
+    head: &mut HttpResponseBuilder,
+    cursor: Cursor,
+    wire: impl Wire,
+    watch: Watch,
+) -> HttpResponse {
+    let turn = cursor.log().turn();
+    head.insert_header((header::CONTENT_TYPE, "text/event-stream"))
+        .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
+        .insert_header(("x-accel-buffering", "no"))
+        .insert_header(("x-turn-id", turn.to_string()));
+    head.streaming(events(cursor, wire, watch))
 }
 
 enum Step {
@@ -79,34 +138,34 @@ impl Drop for Open {
     }
 }
 
-fn events(cursor: Cursor, watch: Watch) -> impl Stream<Item = Result<Bytes, actix_web::Error>> {
-    unfold((cursor, Step::Begin, (watch, Open::new())), |(mut cursor, step, held)| async move {
+fn events(
+    cursor: Cursor,
+    wire: impl Wire,
+    watch: Watch,
+) -> impl Stream<Item = Result<Bytes, actix_web::Error>> {
+    let state = (cursor, wire, Step::Begin, (watch, Open::new()));
+    let steps = unfold(state, |(mut cursor, mut wire, step, held)| async move {
         let (bytes, step) = match step {
-            // Sent at once, so that proxies and clients see that the stream is open.
-            Step::Begin => (Bytes::from_static(b"retry: 1000\n: ok\n\n"), Step::Parts),
-            // No [DONE]: the client resumes after the last id it has.
+            Step::Begin => (wire.begin(), Step::Parts),
             Step::Parts if cursor.behind_for() > held.0.behind => {
                 metrics::counter!("docent_slow_readers_total", "transport" => "sse").increment(1);
-                return None;
+                (wire.cut(Cut::TooSlow), Step::End)
             }
             Step::Parts => tokio::select! {
                 biased; // what is there is sent before the stream is closed
                 next = tokio::time::timeout(HEARTBEAT, cursor.next()) => match next {
                     Err(_quiet) => (Bytes::from_static(b": hb\n\n"), Step::Parts),
-                    Ok(Some(batch)) => (encode(cursor.log().turn(), &batch), Step::Parts),
-                    Ok(None) => (Bytes::from_static(DONE), Step::End),
+                    Ok(Some(batch)) => (wire.batch(&batch), Step::Parts),
+                    Ok(None) => (wire.end(), Step::End),
                 },
-                () = held.0.closing.cancelled() => (come_back(), Step::End),
+                () = held.0.closing.cancelled() => (wire.cut(Cut::Restarting), Step::End),
             },
             Step::End => return None,
         };
-        Some((Ok(bytes), (cursor, step, held)))
-    })
-}
-
-/// No [DONE]: the client resumes on another node, and not all clients at once.
-fn come_back() -> Bytes {
-    Bytes::from(format!("retry: {}\n\n", rand::random_range(0..=SPREAD_MS)))
+        Some((Ok(bytes), (cursor, wire, step, held)))
+    });
+    // An empty piece would end the body.
+    steps.try_filter(|bytes: &Bytes| ready(!bytes.is_empty()))
 }
 
 fn encode(turn: TurnId, batch: &Batch) -> Bytes {
@@ -139,11 +198,11 @@ mod tests {
     async fn only_a_reader_that_never_catches_up_is_let_go() {
         let log = TurnLog::new(TurnId::new());
         let fill = || (0..5000).for_each(|_| log.append(&Part::delta("x".into())));
-        let ctx = Ctx { tenant: TenantId::new(), user: UserId::new(), role: Role::Member };
+        let ctx = Ctx::new(TenantId::new(), UserId::new(), Role::Member);
         let place = Connections::new(1, Cluster::default()).open(ctx).await.ok().unwrap();
         let closing = CancellationToken::new();
         let watch = Watch { _place: place, behind: MINUTE, closing };
-        let mut events = pin!(events(log.cursor(0), watch));
+        let mut events = pin!(events(log.cursor(0), UiMessages(log.turn()), watch));
         events.next().await; // the head
         for _ in 0..2 {
             fill();

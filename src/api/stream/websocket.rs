@@ -48,7 +48,7 @@ pub(crate) async fn ws_chat(
     let mut socket = Socket::new(state.get_ref().clone(), session);
     // Without a ticket it will say who it is in its first message.
     if let Some(ticket) = offered_ticket(&request) {
-        let ctx = state.tickets.redeem(&ticket).await?;
+        let ctx = state.tickets.redeem(&ticket).await?; // got within the scope `chat`
         known(&request, ctx);
         socket.enter(ctx, state.connections.open(ctx).await?);
     }

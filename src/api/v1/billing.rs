@@ -33,7 +33,7 @@ pub(crate) struct PeriodList {
 }
 
 fn may_read(ctx: Ctx) -> Result<(), Problem> {
-    match ctx.role.sees_tenant_usage() {
+    match ctx.sees_tenant_usage() {
         true => Ok(()),
         false => Err(Problem::new(Code::Forbidden, "Members do not read the tenant's bill.")),
     }

@@ -66,7 +66,7 @@ async fn ask(
     Ok(state.chat.ask(ctx, asked).await?)
 }
 
-fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Problem> {
+pub(crate) fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Problem> {
     let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
     let key = IdempotencyKey::parse(value.to_str().unwrap_or_default());
     key.map(Some).map_err(|error| Problem::invalid(format!("Idempotency-Key: {error}.")))

@@ -7,6 +7,7 @@ pub(super) mod chat;
 pub(super) mod conversations;
 pub(super) mod estimate;
 pub(super) mod files;
+pub(super) mod keys;
 pub(super) mod messages;
 pub(super) mod models;
 pub(super) mod operator;
@@ -20,4 +21,5 @@ pub(super) mod upload;
 pub(super) mod usage;
 pub(super) mod usage_csv;
 
+pub(super) use chat::idempotency_key;
 pub(super) use turns::resume_from;

@@ -73,7 +73,7 @@ pub(crate) async fn receipt(
     let billed = || lines.first().and_then(|(entry, ..)| entry.user_id);
     let asker = turn.as_ref().map(|turn| turn.user_id).or_else(billed);
     let there = turn.is_some() || !lines.is_empty();
-    if !there || !(asker == Some(ctx.user) || ctx.role.sees_tenant_usage()) {
+    if !there || !(asker == Some(ctx.user) || ctx.sees_tenant_usage()) {
         return Err(Problem::not_found("turn"));
     }
     Ok(web::Json(Receipt {

@@ -81,7 +81,7 @@ pub(crate) fn scope(
     ctx: Ctx,
     wanted: Option<&str>,
 ) -> Result<(&'static str, Option<UserId>), Problem> {
-    let whole = ctx.role.sees_tenant_usage();
+    let whole = ctx.sees_tenant_usage();
     match wanted {
         Some("tenant") if !whole => {
             let detail = "Members see their own usage: leave `scope` out.";

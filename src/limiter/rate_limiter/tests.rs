@@ -1,7 +1,7 @@
 //! Time stands still here until it is moved.
 
 use super::*;
-use crate::types::{Role, TenantId, UserId};
+use crate::types::{ApiKeyId, KeyCtx, Role, Scopes, TenantId, UserId};
 use std::num::NonZeroU32;
 use tokio::time::advance;
 
@@ -18,7 +18,7 @@ fn limits(user: u32, tenant: u32) -> PlanLimits {
 }
 
 fn somebody(tenant: TenantId) -> Ctx {
-    Ctx { tenant, user: UserId::new(), role: Role::Member }
+    Ctx::new(tenant, UserId::new(), Role::Member)
 }
 
 /// What is left of requests and tokens: user, tenant, user, tenant.
@@ -84,15 +84,42 @@ async fn who_has_not_come_for_a_minute_is_forgotten_and_so_is_a_plan_without_any
     advance(Duration::from_secs(4)).await;
     drop(limiter.admit(anna, new, 1).await);
     limiter.sweep();
-    assert_eq!(limiter.plans.len(), 2);
+    let requests = |limits: PlanLimits| limits.policies(anna)[0].0;
+    let known = |limits| limiter.sets.contains_key(&requests(limits));
+    assert!(known(old) && known(new));
     advance(Duration::from_secs(2)).await;
     limiter.sweep();
-    assert!(limiter.plans.contains_key(&new) && limiter.plans.len() == 1);
-    let held = limiter.cells(new);
+    assert!(!known(old) && known(new));
+    let held = limiter.cells(requests(new));
     advance(Duration::from_secs(60)).await;
     limiter.sweep();
-    assert_eq!(limiter.plans.len(), 1, "somebody is about to charge it");
+    assert_eq!(limiter.sets.len(), 1, "somebody is about to charge it");
     drop(held);
     limiter.sweep();
-    assert!(limiter.plans.is_empty());
+    assert!(limiter.sets.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_has_limits_of_its_own_below_its_users() {
+    let limiter = RateLimiter::new(Cluster::default());
+    let (person, limits) = (somebody(TenantId::new()), limits(3, 99));
+    let key = |requests, tokens| KeyCtx {
+        id: ApiKeyId::new(),
+        scopes: Scopes::of_role(Role::Member),
+        requests_per_minute: NonZeroU32::new(requests),
+        tokens_per_minute: NonZeroU32::new(tokens),
+    };
+    let tight = Ctx { key: Some(key(1, 10)), ..person };
+    let loose = Ctx { key: Some(key(0, 0)), ..person };
+    assert_eq!(left(&limiter, tight, limits).await, [1, 3, 99, 10, 1_000, 100_000]);
+    let charge = limiter.admit(tight, limits, 400).await.ok().unwrap();
+    assert_eq!(left(&limiter, tight, limits).await, [0, 2, 98, 0, 600, 99_600]);
+    charge.settle(4).await;
+    assert_eq!(left(&limiter, tight, limits).await, [0, 2, 98, 6, 996, 99_996]);
+    let refused = limiter.admit(tight, limits, 1).await.err().unwrap();
+    assert_eq!((refused.policy, refused.retry_after), ("key-requests", Duration::from_secs(60)));
+    for _ in 0..2 {
+        limiter.admit(loose, limits, 1).await.ok().unwrap().settle(1).await;
+    }
+    assert_eq!(limiter.admit(loose, limits, 1).await.err().unwrap().policy, "user-requests");
 }

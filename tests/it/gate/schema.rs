@@ -85,9 +85,9 @@ async fn the_code_was_compiled_for_these_tables() {
         .texts(
             "SELECT table_name || '.' || column_name || ' ' || CASE is_nullable
                  WHEN 'YES' THEN 'Nullable<' || k || '>' ELSE k END AS t
-             FROM information_schema.columns c, LATERAL (SELECT CASE c.udt_name
-                 WHEN 'timestamptz' THEN 'Timestamptz' WHEN '_uuid' THEN 'Array<Nullable<Uuid>>'
-                 WHEN '_text' THEN 'Array<Nullable<Text>>' WHEN '_int4' THEN 'Array<Nullable<Int4>>'
+             FROM information_schema.columns c, LATERAL (SELECT CASE
+                 WHEN c.udt_name = 'timestamptz' THEN 'Timestamptz'
+                 WHEN left(c.udt_name, 1) = '_' THEN 'Array<Nullable<' || initcap(substr(c.udt_name, 2)) || '>>'
                  ELSE initcap(c.udt_name) END) x (k)
              WHERE table_schema = 'public'
                AND table_name NOT IN ('embeddings_shared', '__diesel_schema_migrations', 'ledger_state')

@@ -55,6 +55,8 @@ struct Belongings {
     turn: String,
     conversation: String,
     message: String,
+    key: String,
+    assistant: String,
 }
 
 /// A person with a document, a finished turn and a ticket: a row in every table.
@@ -67,6 +69,10 @@ async fn settled_in(world: &World, email: &str, secret: &str) -> (User, Belongin
     assert_eq!(answer.citations().len(), 1);
     let (status, _) = user.post("/v1/ws-tickets", serde_json::json!({})).await;
     assert_eq!(status, 200);
+    let (_, key) = user.key(serde_json::json!({"name": "bot", "scopes": ["chat"]})).await;
+    let key = key["id"].as_str().unwrap().to_owned();
+    let (_, assistants) = user.get("/v1/assistants").await;
+    let assistant = assistants["data"][0]["id"].as_str().unwrap().to_owned();
     // What only an operator and the program itself write.
     let written = format!(
         "INSERT INTO export_customers VALUES ('{0}', 'stripe', 'cus_1');
@@ -80,7 +86,7 @@ async fn settled_in(world: &World, email: &str, secret: &str) -> (User, Belongin
     let (turn, conversation) = (answer.turn, answer.conversation);
     world.database.run(&what_others_write(&user)).await;
     world.database.until("SELECT (count(*) = 0)::int::bigint AS n FROM ledger_batches").await;
-    (user, Belongings { file, turn, conversation, message })
+    (user, Belongings { file, turn, conversation, message, key, assistant })
 }
 
 /// Rows of a tenant that its own work does not make: the operator's, and the sealer's.

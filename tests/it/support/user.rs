@@ -39,6 +39,14 @@ impl User {
         }
     }
 
+    /// Makes an API key; returns the program that has it, and what was said of the key.
+    pub async fn key(&self, wanted: Value) -> (Self, Value) {
+        let (status, made) = self.post("/v1/api-keys", wanted).await;
+        assert_eq!(status, 201, "{made}");
+        let token = made["key"].as_str().expect("it is shown once").to_owned();
+        (Self { token, ..self.clone() }, made)
+    }
+
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token)
     }
