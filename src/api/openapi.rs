@@ -2,8 +2,9 @@
 
 use super::problem::Problem;
 use super::v1::{
-    assistants, auth, billing, chat, conversations, estimate, files, messages, operator, quota,
-    receipt, server, turns, upload, usage, usage_csv,
+    assistant_edits, assistant_versions, assistants, auth, billing, chat, collections,
+    conversations, estimate, files, messages, operator, quota, receipt, server, turns, upload,
+    usage, usage_csv,
 };
 use super::{health, stream};
 use actix_web::{HttpResponse, get};
@@ -21,7 +22,9 @@ use utoipa_swagger_ui::SwaggerUi;
     paths(
         health::healthz, health::readyz, health::metrics, server::server,
         auth::request_code, auth::verify_code, auth::refresh, auth::logout, auth::me, auth::ws_tickets,
-        assistants::list,
+        assistants::list, assistants::get, assistant_edits::create, assistant_edits::edit, assistant_edits::publish,
+        assistant_edits::roll_back, assistant_edits::remove, assistant_versions::list,
+        assistant_versions::try_draft, collections::list, collections::file_under,
         upload::upload, files::list, files::get, files::events, files::content, files::page, files::remove,
         chat::stream, chat::send, estimate::estimate, turns::stream, turns::stop, receipt::receipt, stream::websocket::ws_chat,
         conversations::list, conversations::get, conversations::rename, conversations::remove,

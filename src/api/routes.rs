@@ -5,8 +5,9 @@ use super::problem::{Code, Problem};
 use super::state::State;
 use super::stream::ws_chat;
 use super::v1::{
-    assistants, auth, billing, chat, conversations, estimate, files, messages, operator, quota,
-    receipt, server, turns, upload, usage, usage_csv,
+    assistant_edits, assistant_versions, assistants, auth, billing, chat, collections,
+    conversations, estimate, files, messages, operator, quota, receipt, server, turns, upload,
+    usage, usage_csv,
 };
 use super::{health, openapi, page};
 use actix_web::http::header;
@@ -59,6 +60,16 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(auth::me)
             .service(auth::ws_tickets)
             .service(assistants::list)
+            .service(assistants::get)
+            .service(assistant_edits::create)
+            .service(assistant_edits::edit)
+            .service(assistant_edits::publish)
+            .service(assistant_edits::roll_back)
+            .service(assistant_edits::remove)
+            .service(assistant_versions::list)
+            .service(assistant_versions::try_draft)
+            .service(collections::list)
+            .service(collections::file_under)
             .service(upload::upload)
             .service(files::list)
             .service(files::get)

@@ -115,8 +115,8 @@ async fn run(
 ) -> End {
     let question = opened.text.as_str();
     let search = history::search_text(question, &opened.history);
-    let tenant = order.ctx.tenant;
-    match parts.retriever.retrieve(tenant, &search, prompt::PASSAGE_BUDGET).await {
+    let (tenant, collections) = (order.ctx.tenant, opened.collections.as_slice());
+    match parts.retriever.retrieve(tenant, &search, prompt::PASSAGE_BUDGET, collections).await {
         Ok(found) => {
             answer.passages = found.passages;
             answer.embedding_tokens = found.embedding_tokens;
@@ -129,9 +129,10 @@ async fn run(
         }
     }
     append_sources(log, &answer.passages);
-    let messages = prompt::build(&opened.instructions, &answer.passages, &opened.history, question);
+    let messages = prompt::build(opened.manner(), &answer.passages, &opened.history, question);
     prompt_tokens.store(tokens::count_messages(&messages), Ordering::Relaxed);
-    let request = ChatRequest::new(opened.model.as_str(), messages, opened.max_output);
+    let mut request = ChatRequest::new(opened.model.as_str(), messages, opened.max_output);
+    request.sampling.temperature = opened.temperature;
     match parts.model.ask(request).await {
         Ok(answering) => match relay(answering.events, log, answer).await {
             Ok(()) => End::Complete,

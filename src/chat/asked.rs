@@ -9,6 +9,8 @@ pub struct Asked {
     pub what: What,
     /// Slug or id; `None` is the conversation's, or the tenant's default.
     pub assistant: Option<String>,
+    /// Its draft is tried, by somebody who may edit it; `assistant` is an id then.
+    pub draft: bool,
     /// A repeat with the same key attaches to the same turn.
     pub idempotency_key: Option<IdempotencyKey>,
 }

@@ -3,6 +3,7 @@
 
 use super::accepted::Refused;
 use super::asked::{Asked, What};
+use super::prompt::Manner;
 use super::service::ChatParts;
 use super::{history, prompt};
 use crate::llm::{ChatMessage, tokens};
@@ -50,8 +51,20 @@ pub(super) struct Opened {
     /// What the turn was quoted.
     pub(super) prices: Prices,
     pub(super) instructions: String,
+    /// `None`: that of the question.
+    pub(super) language: Option<String>,
+    pub(super) temperature: Option<f32>,
+    /// Empty: all documents.
+    pub(super) collections: Vec<String>,
     pub(super) history: Vec<ChatMessage>,
     pub(super) max_output: u32,
+}
+
+impl Opened {
+    /// How it is to be answered.
+    pub(super) fn manner(&self) -> Manner<'_> {
+        Manner { instructions: &self.instructions, language: self.language.as_deref() }
+    }
 }
 
 /// Why no turn was opened.
@@ -78,6 +91,7 @@ pub(super) async fn open(parts: &ChatParts, order: &Order) -> Result<Opened, Not
             user_id: ctx.user,
             assistant_id: opened.assistant,
             title: &question.title(),
+            trial: order.asked.draft,
         }
         .insert(&mut tx)
         .await?;
@@ -121,6 +135,9 @@ pub(super) async fn begin(
         model: assistant.model.unwrap_or_else(|| parts.default_model.clone()),
         prices: Prices::default(),
         instructions: assistant.instructions,
+        language: assistant.language,
+        temperature: assistant.temperature,
+        collections: assistant.collections,
         history: Vec::new(),
         max_output: parts.max_output_tokens,
     };
@@ -153,7 +170,7 @@ pub(super) fn ask<'a>(parts: &'a ChatParts, opened: &'a Opened) -> Ask<'a> {
         assistant: opened.assistant,
         model: &opened.model,
         embedding_model: parts.retriever.embedding_model(),
-        input: prompt::most_tokens(&opened.instructions, &opened.history, &opened.text),
+        input: prompt::most_tokens(opened.manner(), &opened.history, &opened.text),
         output: i64::from(opened.max_output),
         least_output: LEAST_OUTPUT,
         embedding: i64::from(tokens::count(&opened.text)),
@@ -185,19 +202,26 @@ async fn leaf(tx: &mut Conn, order: &Order) -> Result<Option<MessageId>, Refused
     Ok(found.ok_or(Refused::NoConversation)?.leaf_id)
 }
 
-/// The conversation's own assistant, unless another one is named.
+/// The conversation's own assistant, unless another one is named. A conversation that tries a draft goes
+/// on with it, as long as its user may edit assistants.
 async fn assistant(tx: &mut Conn, order: &Order) -> Result<Assistant, Refused> {
     let ctx = order.ctx;
-    let name = order.asked.assistant.as_deref();
-    if order.is_new {
-        return Assistant::pick(tx, ctx.tenant, name).await?.ok_or(Refused::NoAssistant);
-    }
-    let own = conversations::assistant_of(tx, ctx.tenant, ctx.user, order.conversation)
-        .await?
-        .ok_or(Refused::NoConversation)?;
-    let assistant = match name {
-        Some(_) => Assistant::pick(tx, ctx.tenant, name).await?,
-        None => Assistant::find(tx, ctx.tenant, own).await?,
+    let Asked { assistant: name, draft, .. } = &order.asked;
+    let (own, trial) = if order.is_new {
+        (name.as_ref().filter(|_| *draft).and_then(|name| name.parse().ok()), *draft)
+    } else {
+        let found = conversations::assistant_of(tx, ctx.tenant, ctx.user, order.conversation);
+        let (own, trial) = found.await?.ok_or(Refused::NoConversation)?;
+        (Some(own), trial)
+    };
+    let may_try = trial && ctx.role.manages_assistants();
+    let assistant = match (own, name.as_deref()) {
+        (Some(own), name) if may_try && name.is_none_or(|name| name == own.to_string()) => {
+            Assistant::draft(tx, ctx.tenant, own).await?
+        }
+        _ if trial || *draft => None,
+        (Some(own), None) => Assistant::find(tx, ctx.tenant, own).await?,
+        (_, name) => Assistant::pick(tx, ctx.tenant, name).await?,
     };
     assistant.ok_or(Refused::NoAssistant)
 }

@@ -64,7 +64,8 @@ impl Retriever {
         self.embedder.name()
     }
 
-    /// The passages that fit `question` best, best first, together at most `budget` tokens.
+    /// The passages that fit `question` best, best first, together at most `budget` tokens; of the documents
+    /// in `collections`, or of all when none is named.
     ///
     /// # Errors
     /// When the embedder or the database fails.
@@ -73,17 +74,18 @@ impl Retriever {
         tenant: TenantId,
         question: &str,
         budget: i32,
+        collections: &[String],
     ) -> Result<Found, RetrieveError> {
         let started = std::time::Instant::now();
         let embedded = self.embedder.embed(vec![question.to_owned()]).await?;
         let Some(vector) = embedded.vectors.first() else { return Ok(Found::default()) };
         let mut tx = self.db.tenant(tenant).await?;
+        let (model, vector) = (self.model_id, HalfVec::new(vector));
         let near =
-            embeddings::nearest(&mut tx, tenant, self.model_id, &HalfVec::new(vector), CANDIDATES)
-                .await?;
+            embeddings::nearest(&mut tx, tenant, model, &vector, CANDIDATES, collections).await?;
         let near: Vec<ChunkId> =
             near.iter().filter(|n| n.distance < FARTHEST).map(|n| n.chunk_id).collect();
-        let worded = chunks::search(&mut tx, tenant, question, CANDIDATES).await?;
+        let worded = chunks::search(&mut tx, tenant, question, CANDIDATES, collections).await?;
         let ranked = fuse(&[near, worded]);
         let ids: Vec<ChunkId> = ranked.iter().take(MOST * 2).map(|(id, _)| *id).collect();
         let mut found: HashMap<ChunkId, FoundChunk> = chunks::load(&mut tx, tenant, &ids)

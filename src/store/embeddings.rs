@@ -1,11 +1,12 @@
 //! Vectors, one row per chunk and embedding model, and the models themselves.
 
+use super::collections::AMONG;
 use super::schema::sql_types::Halfvec;
 use super::schema::{embedding_models, embeddings};
 use super::{Conn, HalfVec};
 use crate::types::{ChunkId, DocumentId, TenantId};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Double, Integer, Text, Uuid};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Text, Uuid};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
 #[derive(Insertable)]
@@ -53,23 +54,30 @@ pub async fn insert(conn: &mut Conn, rows: &[NewEmbedding]) -> QueryResult<()> {
 
 /// The nearest chunks, nearest first. One statement serves both plans: an exact scan in the shared
 /// partition, and the HNSW index where the tenant has a partition of its own. Dimensions and model
-/// are written out because the index is built over that expression and for that model.
+/// are written out because the index is built over that expression and for that model. Among collections
+/// the index goes on from neighbour to neighbour until it has found enough.
 pub async fn nearest(
     conn: &mut Conn,
     tenant: TenantId,
     model_id: i32,
     question: &HalfVec,
     limit: i64,
+    collections: &[String],
 ) -> QueryResult<Vec<Neighbour>> {
     let dimensions = question.dimensions();
+    let among = if collections.is_empty() { "$4 = '{}'" } else { AMONG };
+    if !collections.is_empty() {
+        conn.batch_execute("SET LOCAL hnsw.iterative_scan = strict_order").await?;
+    }
     diesel::sql_query(format!(
         "SELECT chunk_id, (embedding::halfvec({dimensions}) <=> $2::halfvec({dimensions})) AS distance
-         FROM embeddings WHERE tenant_id = $1 AND model_id = {model_id}
+         FROM embeddings WHERE tenant_id = $1 AND model_id = {model_id} AND {among}
          ORDER BY embedding::halfvec({dimensions}) <=> $2::halfvec({dimensions}) LIMIT $3"
     ))
     .bind::<Uuid, _>(tenant)
     .bind::<Halfvec, _>(question)
     .bind::<BigInt, _>(limit)
+    .bind::<Array<Text>, _>(collections)
     .load(conn)
     .await
 }

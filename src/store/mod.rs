@@ -12,11 +12,14 @@ mod schema;
 mod tx;
 mod vector;
 
+pub mod assistant_drafts;
+pub mod assistant_versions;
 pub mod assistants;
 pub mod billing;
 pub mod blobs;
 pub mod chunks;
 pub mod citations;
+pub mod collections;
 pub mod conversations;
 pub mod daily;
 pub mod documents;

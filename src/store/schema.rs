@@ -13,6 +13,20 @@ pub mod sql_types {
 diesel::table! {
     use diesel::sql_types::*;
 
+    assistant_versions (tenant_id, assistant_id, number) {
+        tenant_id -> Uuid,
+        assistant_id -> Uuid,
+        number -> Int4,
+        body -> Jsonb,
+        user_id -> Nullable<Uuid>,
+        note -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
     assistants (tenant_id, id) {
         tenant_id -> Uuid,
         id -> Uuid,
@@ -23,6 +37,14 @@ diesel::table! {
         instructions -> Text,
         model -> Nullable<Text>,
         created_at -> Timestamptz,
+        temperature -> Nullable<Float4>,
+        language -> Nullable<Text>,
+        collections -> Array<Nullable<Text>>,
+        tools -> Array<Nullable<Text>>,
+        draft -> Jsonb,
+        revision -> Int4,
+        version -> Nullable<Int4>,
+        archived_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -85,6 +107,7 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         leaf_id -> Nullable<Uuid>,
+        trial -> Bool,
     }
 }
 
@@ -130,6 +153,7 @@ diesel::table! {
         error_message -> Nullable<Text>,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        collection -> Nullable<Text>,
     }
 }
 
@@ -623,6 +647,7 @@ diesel::joinable!(usage_ledger -> tenants (tenant_id));
 diesel::joinable!(users -> tenants (tenant_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
+    assistant_versions,
     assistants,
     audit_log,
     chunks,

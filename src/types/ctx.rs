@@ -51,6 +51,12 @@ impl Role {
         matches!(self, Self::Owner | Self::Admin)
     }
 
+    /// May write, try and publish assistants.
+    #[must_use]
+    pub fn manages_assistants(self) -> bool {
+        matches!(self, Self::Owner | Self::Admin)
+    }
+
     /// May ask questions and upload.
     #[must_use]
     pub fn chats(self) -> bool {

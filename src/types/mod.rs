@@ -4,6 +4,7 @@ mod ctx;
 mod id;
 mod idempotency;
 mod meter;
+mod persona;
 mod question;
 mod secret;
 
@@ -14,5 +15,6 @@ pub use id::{
 };
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use meter::{Meter, Provenance};
+pub use persona::{BadField, Persona, collection_name, slug};
 pub use question::{Question, QuestionError};
 pub use secret::Secret;

@@ -16,6 +16,7 @@
 mod support;
 
 mod architecture;
+mod assistants;
 mod branches;
 mod browser;
 mod chaos;

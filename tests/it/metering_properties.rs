@@ -181,6 +181,7 @@ impl Office {
             user_id: user,
             assistant_id: self.assistant,
             title: "Books",
+            trial: false,
         };
         new.insert(tx).await.unwrap();
         let new = NewTurn {

@@ -49,6 +49,26 @@ fn partition(user: &User) -> String {
     format!("embeddings_{}", user.tenant_id.replace('-', ""))
 }
 
+/// How the statement of `embeddings::nearest` is planned as it is run: in the role and for the tenant.
+async fn plan(world: &World, user: &User, filter: &str) -> String {
+    world
+        .database
+        .run(
+            "CREATE OR REPLACE FUNCTION plan_of(query text) RETURNS TABLE (t text) LANGUAGE plpgsql AS
+               $$ BEGIN RETURN QUERY EXECUTE 'EXPLAIN ' || query; END $$",
+        )
+        .await;
+    let (tenant, model) = (user.tenant_id.as_str(), built_in(world).await);
+    let question = format!("'[{}]'::halfvec({DIMENSIONS})", vec!["0.1"; DIMENSIONS].join(","));
+    let order = format!("embedding::halfvec({DIMENSIONS}) <=> {question}");
+    let sql = format!(
+        "SELECT t FROM plan_of($$
+           SELECT chunk_id, ({order}) AS distance FROM embeddings
+           WHERE tenant_id = '{tenant}' AND model_id = {model} AND {filter} ORDER BY {order} LIMIT 30 $$)"
+    );
+    world.database.texts_as_app(Some(tenant), &sql).await.join("\n")
+}
+
 /// Chunks with random vectors (`seq * 0` makes them differ: it ties the draw to the row).
 async fn has_much_more(world: &World, user: &User, chunks: u32) {
     let (tenant, model) = (&user.tenant_id, built_in(world).await);
@@ -155,28 +175,9 @@ async fn a_large_tenant_is_searched_by_its_index_and_a_small_one_exactly() {
     has_much_more(&world, &anna, 3000).await;
     assert!(own_index(&world, &anna, 3000).await);
     world.database.run("ANALYZE embeddings").await;
-    // The statement of `embeddings::nearest`, planned as it is run: in the role and for the tenant.
-    world
-        .database
-        .run(
-            "CREATE FUNCTION plan_of(query text) RETURNS TABLE (t text) LANGUAGE plpgsql AS
-               $$ BEGIN RETURN QUERY EXECUTE 'EXPLAIN ' || query; END $$",
-        )
-        .await;
-    let model = built_in(&world).await;
-    let question = format!("'[{}]'::halfvec({DIMENSIONS})", vec!["0.1"; DIMENSIONS].join(","));
-    let plan = async |user: &User| {
-        let tenant = user.tenant_id.as_str();
-        let order = format!("embedding::halfvec({DIMENSIONS}) <=> {question}");
-        let sql = format!(
-            "SELECT t FROM plan_of($$
-               SELECT chunk_id, ({order}) AS distance FROM embeddings
-               WHERE tenant_id = '{tenant}' AND model_id = {model} ORDER BY {order} LIMIT 30 $$)"
-        );
-        world.database.texts_as_app(Some(tenant), &sql).await.join("\n")
-    };
-    let (large, small_plan) = (plan(&anna).await, plan(&zoe).await);
-    let index = format!("Index Scan using {}_{model}", partition(&anna));
+    let large = plan(&world, &anna, "true").await;
+    let small_plan = plan(&world, &zoe, "true").await;
+    let index = format!("Index Scan using {}_{}", partition(&anna), built_in(&world).await);
     assert!(large.contains(&index), "{large}");
     assert!(!small_plan.contains(&partition(&anna)), "{small_plan}");
     assert_eq!(findings(&zoe).await, small);
@@ -184,6 +185,42 @@ async fn a_large_tenant_is_searched_by_its_index_and_a_small_one_exactly() {
     for (question, fact) in FACTS {
         let found = anna.ask(question).await.citations();
         assert!(found.iter().any(|passage| passage["snippet"] == fact), "{question}: {found:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_collection_is_searched_exactly_and_a_large_one_by_the_index() {
+    let world = World::start().await;
+    let anna = world.user("anna@acme.test").await;
+    knows_the_facts(&anna).await;
+    has_much_more(&world, &anna, 3000).await;
+    let file =
+        "UPDATE documents d SET collection = CASE WHEN d.id = (SELECT document_id FROM chunks
+                  WHERE seq >= 1000 LIMIT 1) THEN 'large' ELSE 'small' END";
+    world.database.run(file).await;
+    assert!(own_index(&world, &anna, 3000).await);
+    world.database.run("ANALYZE embeddings; ANALYZE documents").await;
+    let among = |name: &str| {
+        let tenant = &anna.tenant_id;
+        format!(
+            "document_id IN (SELECT id FROM documents
+               WHERE tenant_id = '{tenant}' AND collection = ANY('{{{name}}}'))"
+        )
+    };
+    let index = format!("Index Scan using {}_{}", partition(&anna), built_in(&world).await);
+    let (small, large) =
+        (plan(&world, &anna, &among("small")).await, plan(&world, &anna, &among("large")).await);
+    assert!(small.contains("document_id_idx") && !small.contains(&index), "{small}");
+    assert!(large.contains(&index), "{large}");
+
+    let tenant: TenantId = anna.tenant_id.parse().unwrap();
+    let (db, model) = (world.db().await, built_in(&world).await);
+    let question = HalfVec::new(&[0.5; DIMENSIONS]);
+    for (name, expected) in [("small", 3), ("large", 30), ("nothing", 0)] {
+        let mut tx = db.tenant(tenant).await.unwrap();
+        let names = [name.to_owned()];
+        let near = embeddings::nearest(&mut tx, tenant, model, &question, 30, &names).await;
+        assert_eq!(near.unwrap().len(), expected, "{name}");
     }
 }
 
@@ -213,10 +250,10 @@ async fn vectors_of_two_models_never_meet() {
     };
     embeddings::insert(&mut tx, &[row]).await.unwrap();
     let question = HalfVec::new(&[1.0, 0.0, 0.0]);
-    let near = embeddings::nearest(&mut tx, tenant, second, &question, 9).await.unwrap();
+    let near = embeddings::nearest(&mut tx, tenant, second, &question, 9, &[]).await.unwrap();
     assert_eq!((near.len(), near[0].distance), (1, 0.0));
     let question = HalfVec::new(&[0.5; DIMENSIONS]);
-    let near = embeddings::nearest(&mut tx, tenant, first, &question, 9).await.unwrap();
+    let near = embeddings::nearest(&mut tx, tenant, first, &question, 9, &[]).await.unwrap();
     assert_eq!(near.len(), 1, "only the first model's vector, and no error");
     tx.commit().await.unwrap();
     assert_eq!(anna.ask(FACTS[0].0).await.citations(), found);

@@ -31,6 +31,7 @@ pub(super) fn body(request: ChatRequest, dialect: Dialect) -> CreateChatCompleti
     let mut body = CreateChatCompletionRequest {
         model: request.model,
         messages: request.messages.iter().map(message).collect(),
+        temperature: request.sampling.temperature,
         stream: Some(true),
         stream_options: Some(ChatCompletionStreamOptions {
             include_usage: Some(true),

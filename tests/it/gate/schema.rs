@@ -87,6 +87,7 @@ async fn the_code_was_compiled_for_these_tables() {
                  WHEN 'YES' THEN 'Nullable<' || k || '>' ELSE k END AS t
              FROM information_schema.columns c, LATERAL (SELECT CASE c.udt_name
                  WHEN 'timestamptz' THEN 'Timestamptz' WHEN '_uuid' THEN 'Array<Nullable<Uuid>>'
+                 WHEN '_text' THEN 'Array<Nullable<Text>>'
                  ELSE initcap(c.udt_name) END) x (k)
              WHERE table_schema = 'public'
                AND table_name NOT IN ('embeddings_shared', '__diesel_schema_migrations', 'ledger_state')

@@ -21,7 +21,8 @@ fn method(name: &str) -> Method {
 
 /// The status and the body, without what differs from one request to the next.
 async fn outcome(request: reqwest::RequestBuilder, message: &str) -> (u16, Value) {
-    let body = json!({"text": "Hello?", "title": "Mine", "message_id": message}).to_string();
+    let body =
+        json!({"text": "Hello?", "title": "Mine", "message_id": message, "version": 1, "collection": null}).to_string();
     let response = request.body(body).send().await.unwrap();
     let status = response.status().as_u16();
     let text = response.text().await.unwrap();
@@ -39,6 +40,7 @@ impl Belongings {
             Some("files") => &self.file,
             Some("turns") => &self.turn,
             Some("conversations") => &self.conversation,
+            Some("assistants") => &self.assistant,
             _ => panic!("{path} has an id of a new kind: let somebody own one and walk it"),
         }
     }
@@ -97,9 +99,8 @@ async fn walks_in_vain(who: &User, things: &Belongings, routes: &[(String, Strin
 async fn another_tenants_ids_are_not_there() {
     let world = World::start().await;
     let (anna, hers) = settled_in(&world, "anna@acme.test", "rosebud").await;
-    let (eve, _) = settled_in(&world, "eve@globex.test", "xanadu").await;
-    world.database.run("UPDATE users SET role = 'owner' WHERE email = 'eve@globex.test'").await;
-    let owner = world.user("eve@globex.test").await;
+    let (owner, _) = settled_in(&world, "eve@globex.test", "xanadu").await;
+    let eve = world.user("mia@globex.test").await;
     let routes = routes_with_ids();
     let before = fingerprint(&world.database).await;
     walks_in_vain(&eve, &hers, &routes).await;
@@ -121,8 +122,9 @@ async fn a_colleagues_conversations_are_not_there_either() {
     world.database.run("UPDATE users SET role = 'owner' WHERE email = 'ben@acme.test'").await;
     let ben = world.user("ben@acme.test").await;
     let mut routes = routes_with_ids();
-    // Those are everybody's, and this is for those who pay.
-    routes.retain(|(_, path)| !path.starts_with("/v1/files") && !path.ends_with("/receipt"));
+    // Those are everybody's or every owner's, and this is for those who pay.
+    let shared = |path: &str| path.starts_with("/v1/files") || path.starts_with("/v1/assistants");
+    routes.retain(|(_, path)| !shared(path) && !path.ends_with("/receipt"));
     assert!(routes.len() >= 7);
     let before = fingerprint(&world.database).await;
     walks_in_vain(&ben, &hers, &routes).await;
