@@ -44,7 +44,7 @@ const FILL: &str = "
 async fn search(db: &Db, tenant: TenantId, model: i32, v: &HalfVec) -> (HashSet<String>, Duration) {
     let started = Instant::now();
     let mut tx = db.tenant(tenant).await.unwrap();
-    let found = embeddings::nearest(&mut tx, tenant, model, v, 10, &[]).await.unwrap();
+    let found = embeddings::nearest(&mut tx, tenant, model, v, 10).await.unwrap();
     tx.commit().await.unwrap();
     (found.iter().map(|n| n.chunk_id.to_string()).collect(), started.elapsed())
 }

@@ -2,11 +2,13 @@
 //! while a provider thinks.
 
 use super::fusion::fuse;
+use super::index::OWN_INDEX_FROM;
 use super::passage::Passage;
 use super::snippet::best_window;
 use crate::embedding::{EmbedError, Embedder};
 use crate::store::chunks::{self, FoundChunk};
-use crate::store::{Db, DbError, HalfVec, embeddings};
+use crate::store::embeddings::{self, Neighbour};
+use crate::store::{self, Conn, Db, DbError, HalfVec};
 use crate::types::{ChunkId, TenantId};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -80,9 +82,7 @@ impl Retriever {
         let embedded = self.embedder.embed(vec![question.to_owned()]).await?;
         let Some(vector) = embedded.vectors.first() else { return Ok(Found::default()) };
         let mut tx = self.db.tenant(tenant).await?;
-        let (model, vector) = (self.model_id, HalfVec::new(vector));
-        let near =
-            embeddings::nearest(&mut tx, tenant, model, &vector, CANDIDATES, collections).await?;
+        let near = self.near(&mut tx, tenant, &HalfVec::new(vector), collections).await?;
         let near: Vec<ChunkId> =
             near.iter().filter(|n| n.distance < FARTHEST).map(|n| n.chunk_id).collect();
         let worded = chunks::search(&mut tx, tenant, question, CANDIDATES, collections).await?;
@@ -106,6 +106,24 @@ impl Retriever {
         tx.commit().await?;
         metrics::histogram!("docent_retrieval_seconds").record(started.elapsed());
         Ok(Found { passages, embedding_tokens: embedded.tokens, exact: embedded.exact })
+    }
+
+    async fn near(
+        &self,
+        conn: &mut Conn,
+        tenant: TenantId,
+        question: &HalfVec,
+        collections: &[String],
+    ) -> Result<Vec<Neighbour>, RetrieveError> {
+        let model = self.model_id;
+        if collections.is_empty() {
+            return Ok(embeddings::nearest(conn, tenant, model, question, CANDIDATES).await?);
+        }
+        let exact = store::collections::chunks(conn, tenant, collections).await? < OWN_INDEX_FROM;
+        let key = (tenant, model);
+        let near =
+            embeddings::nearest_among(conn, key, question, CANDIDATES, collections, exact).await?;
+        Ok(near)
     }
 }
 

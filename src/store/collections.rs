@@ -3,12 +3,11 @@
 use super::Conn;
 use super::schema::documents;
 use crate::types::{DocumentId, TenantId};
-use diesel::dsl::{count_star, now};
+use diesel::dsl::{count_star, now, sum};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
-/// Of the names in `$4`; part of a search in which `$1` is the tenant. A set of documents and no list of
-/// columns, so that the planner may begin with the documents or with the vectors, whichever are fewer.
+/// Of the names in `$4`; part of a search in which `$1` is the tenant.
 pub(super) const AMONG: &str =
     "document_id IN (SELECT id FROM documents WHERE tenant_id = $1 AND collection = ANY($4))";
 
@@ -22,6 +21,16 @@ pub async fn list(conn: &mut Conn, tenant: TenantId) -> QueryResult<Vec<(String,
         .select((documents::collection.assume_not_null(), count_star()))
         .load(conn)
         .await
+}
+
+/// How many chunks the documents in these collections have.
+pub async fn chunks(conn: &mut Conn, tenant: TenantId, names: &[String]) -> QueryResult<i64> {
+    let sum: Option<i64> = documents::table
+        .filter(documents::tenant_id.eq(tenant).and(documents::collection.eq_any(names)))
+        .select(sum(documents::chunks))
+        .first(conn)
+        .await?;
+    Ok(sum.unwrap_or(0))
 }
 
 /// Puts a document into a collection, or into none.

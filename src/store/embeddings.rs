@@ -54,32 +54,58 @@ pub async fn insert(conn: &mut Conn, rows: &[NewEmbedding]) -> QueryResult<()> {
 
 /// The nearest chunks, nearest first. One statement serves both plans: an exact scan in the shared
 /// partition, and the HNSW index where the tenant has a partition of its own. Dimensions and model
-/// are written out because the index is built over that expression and for that model. Among collections
-/// the index goes on from neighbour to neighbour until it has found enough.
+/// are written out because the index is built over that expression and for that model.
 pub async fn nearest(
     conn: &mut Conn,
     tenant: TenantId,
     model_id: i32,
     question: &HalfVec,
     limit: i64,
-    collections: &[String],
 ) -> QueryResult<Vec<Neighbour>> {
     let dimensions = question.dimensions();
-    let among = if collections.is_empty() { "$4 = '{}'" } else { AMONG };
-    if !collections.is_empty() {
-        conn.batch_execute("SET LOCAL hnsw.iterative_scan = strict_order").await?;
-    }
     diesel::sql_query(format!(
         "SELECT chunk_id, (embedding::halfvec({dimensions}) <=> $2::halfvec({dimensions})) AS distance
-         FROM embeddings WHERE tenant_id = $1 AND model_id = {model_id} AND {among}
+         FROM embeddings WHERE tenant_id = $1 AND model_id = {model_id}
          ORDER BY embedding::halfvec({dimensions}) <=> $2::halfvec({dimensions}) LIMIT $3"
     ))
     .bind::<Uuid, _>(tenant)
     .bind::<Halfvec, _>(question)
     .bind::<BigInt, _>(limit)
-    .bind::<Array<Text>, _>(collections)
     .load(conn)
     .await
+}
+
+/// The nearest chunks of the documents in `collections`. `exact` compares all of them, which suits a few; else
+/// the index, where there is one, goes on from neighbour to neighbour until it has found enough. The
+/// planner cannot choose: it does not know how many vectors a collection has.
+pub async fn nearest_among(
+    conn: &mut Conn,
+    (tenant, model_id): (TenantId, i32),
+    question: &HalfVec,
+    limit: i64,
+    collections: &[String],
+    exact: bool,
+) -> QueryResult<Vec<Neighbour>> {
+    let dimensions = question.dimensions();
+    let distance = format!("embedding::halfvec({dimensions}) <=> $2::halfvec({dimensions})");
+    let among =
+        format!("FROM embeddings WHERE tenant_id = $1 AND model_id = {model_id} AND {AMONG}");
+    let sql = if exact {
+        format!(
+            "SELECT * FROM (SELECT chunk_id, ({distance}) AS distance {among} OFFSET 0) all_of_them
+             ORDER BY distance LIMIT $3"
+        )
+    } else {
+        conn.batch_execute("SET LOCAL hnsw.iterative_scan = strict_order").await?;
+        format!("SELECT chunk_id, ({distance}) AS distance {among} ORDER BY {distance} LIMIT $3")
+    };
+    diesel::sql_query(sql)
+        .bind::<Uuid, _>(tenant)
+        .bind::<Halfvec, _>(question)
+        .bind::<BigInt, _>(limit)
+        .bind::<Array<Text>, _>(collections)
+        .load(conn)
+        .await
 }
 
 /// How many vectors a tenant has of a model, and how many of them lie in the shared partition.
