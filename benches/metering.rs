@@ -18,7 +18,7 @@ mod support;
 use diesel_async::RunQueryDsl;
 use docent::accounts::{NewTenant, add_user, create_tenant};
 use docent::dev::{Cluster, Options};
-use docent::metering::{self, Ask, Bill, Item, Prices};
+use docent::metering::{self, Ask, Bill, Item, Prices, Source, StepBill};
 use docent::runtime::Tasks;
 use docent::store::prices::Price;
 use docent::store::{Db, DbOptions};
@@ -74,6 +74,7 @@ struct Office {
     /// Tenants, each with as many users as there are callers.
     people: Vec<Vec<Ctx>>,
     price: Price,
+    models: [String; 1],
 }
 
 impl Office {
@@ -105,14 +106,14 @@ impl Office {
         let mut tx = db.tenant(people[0][0].tenant).await.unwrap();
         let price = Price::of(&mut tx, people[0][0].tenant, "gpt-4o-mini").await.unwrap().unwrap();
         tx.commit().await.unwrap();
-        Self { db, people, price }
+        Self { db, people, price, models: ["gpt-4o-mini".to_owned()] }
     }
 
     async fn turn(self: Arc<Self>, ctx: Ctx) {
         let turn = TurnId::new();
         let ask = Ask {
-            assistant: AssistantId::new(),
-            model: "gpt-4o-mini",
+            assistant: Some(AssistantId::new()),
+            models: &self.models,
             embedding_model: "hashed-ngram-384",
             input: 2000,
             output: 1000,
@@ -122,21 +123,23 @@ impl Office {
         let mut tx = self.db.tenant(ctx.tenant).await.unwrap();
         metering::reserve(&mut tx, ctx, turn, NodeId::new(), ask).await.unwrap();
         tx.commit().await.unwrap();
+        let items = vec![
+            Item::exact(Meter::Requests, 1),
+            Item::exact(Meter::InputTokens, 1500),
+            Item::exact(Meter::OutputTokens, 200),
+        ];
         let bill = Bill {
             tenant: ctx.tenant,
             user: ctx.user,
             assistant: None,
-            turn: Some(turn),
-            document: None,
-            model: Some("gpt-4o-mini".into()),
+            source: Source::Turn(turn),
             embedding_model: None,
-            prices: Prices { chat: Some(self.price.clone()), embedding: None },
-            step: 0,
-            items: vec![
-                Item::exact(Meter::Requests, 1),
-                Item::exact(Meter::InputTokens, 1500),
-                Item::exact(Meter::OutputTokens, 200),
-            ],
+            prices: Prices {
+                chat: [(self.models[0].clone(), Some(self.price.clone()))].into(),
+                embedding: None,
+            },
+            first_step: 0,
+            steps: vec![StepBill { model: Some(self.models[0].clone()), items }],
         };
         let mut tx = self.db.tenant(ctx.tenant).await.unwrap();
         metering::settle_turn(&mut tx, turn, &bill).await.unwrap().expect("a cost");

@@ -46,7 +46,8 @@ GRANT SELECT, INSERT ON assistant_versions TO docent_app;
 GRANT INSERT ON assistant_versions TO docent_system;  -- a new tenant's first assistant
 
 -- A conversation in which an owner tries a draft: its questions are asked of the draft, and no list has it.
-ALTER TABLE conversations ADD COLUMN trial boolean NOT NULL DEFAULT false;
+ALTER TABLE conversations DROP CONSTRAINT conversations_kind_check,
+  ADD CONSTRAINT conversations_kind_check CHECK (kind IN ('chat', 'api', 'trial'));
 -- Whether anybody talks with an assistant.
 CREATE INDEX ON conversations (tenant_id, assistant_id);
 

@@ -1,5 +1,6 @@
 //! The API's description, generated from the handlers, and a page to read it.
 
+use super::legacy::chat as legacy;
 use super::problem::Problem;
 use super::v1::{
     assistant_edits, assistant_versions, assistants, auth, billing, chat, collections,
@@ -30,7 +31,7 @@ use utoipa_swagger_ui::SwaggerUi;
         conversations::list, conversations::get, conversations::rename, conversations::remove,
         messages::list, messages::turn_to, quota::quota, usage::usage, usage_csv::usage_csv, billing::ledger,
         billing::periods, operator::correct, operator::set_limit, operator::top_up, operator::read_audit,
-        operator::change_tenant,
+        operator::change_tenant, legacy::send, legacy::stream,
     ),
     components(schemas(Problem)),
     modifiers(&Bearer)

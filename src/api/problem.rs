@@ -40,6 +40,7 @@ pub enum Code {
     RateLimited,
     QuotaExceeded,
     Unpriced,
+    ModelUnknown,
     TooManyTurns,
     Overloaded,
     TooManyConnections,
@@ -83,6 +84,9 @@ impl Code {
             ),
             Self::RateLimited => ("rate_limited", S::TOO_MANY_REQUESTS, "Too many requests"),
             Self::QuotaExceeded => ("quota_exceeded", S::TOO_MANY_REQUESTS, "The quota is used up"),
+            Self::ModelUnknown => {
+                ("model_unknown", S::UNPROCESSABLE_ENTITY, "There is no such model here")
+            }
             Self::Unpriced => ("model_unpriced", S::SERVICE_UNAVAILABLE, "The model has no price"),
             Self::TooManyTurns => {
                 ("too_many_turns", S::TOO_MANY_REQUESTS, "Too many answers are being written")
@@ -290,6 +294,9 @@ impl From<Refused> for Problem {
             Refused::NoConversation => Self::not_found("conversation"),
             Refused::NoMessage => Self::not_found("message"),
             Refused::NoAssistant => Self::not_found("assistant"),
+            Refused::NoModel(error) => {
+                Self::new(Code::ModelUnknown, format!("The question cannot be answered: {error}."))
+            }
             Refused::TurnInProgress => Self::new(
                 Code::TurnInProgress,
                 "An answer is still being written in this conversation: wait for it or stop it.",

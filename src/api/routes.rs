@@ -1,6 +1,7 @@
 //! The whole URL table.
 
 use super::body::MAX_BYTES;
+use super::legacy::chat as legacy;
 use super::problem::{Code, Problem};
 use super::state::State;
 use super::stream::ws_chat;
@@ -99,6 +100,8 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(operator::read_audit)
             .service(operator::change_tenant)
             .service(usage_csv::usage_csv)
+            .service(legacy::send)
+            .service(legacy::stream)
             .default_service(web::to(nothing_here));
     }
 }

@@ -16,6 +16,7 @@ use crate::documents::{Catalogue, Ingestor, Progress, Uploads};
 use crate::export::{Exporter, Pace, Vendor};
 use crate::jobs::Queue;
 use crate::limiter::{Connections, Plans, RateLimiter};
+use crate::llm::router::Router;
 use crate::mail::Mailer;
 use crate::metering;
 use crate::retrieval::Retriever;
@@ -110,8 +111,8 @@ impl App {
             tasks: tasks.clone(),
             node,
             settings: settings.chat,
-            model: Arc::clone(&models.chat),
-            default_model: models.chat_name.clone(),
+            catalogue: models.catalogue(),
+            router: Router::default(),
             max_output_tokens: settings.models.max_output_tokens,
             retriever: Retriever::new(db.clone(), Arc::clone(&models.embedder), model_id),
             limiter: limiter.clone(),

@@ -2,6 +2,7 @@
 
 use crate::config::ModelSettings;
 use crate::embedding::{Embedder, Hashed, OpenAiEmbedder, OpenAiModel};
+use crate::llm::router::{Candidate, Capabilities, Catalogue};
 use crate::llm::{ChatModel, Demo, OpenAi};
 use crate::net::{self, ClientError, ClientOptions};
 use std::sync::Arc;
@@ -19,6 +20,20 @@ pub(super) struct Models {
 }
 
 impl Models {
+    /// The one model there is.
+    pub(super) fn catalogue(&self) -> Catalogue {
+        Catalogue::of(Candidate {
+            id: self.chat_name.clone(),
+            provider: self.chat.provider().to_owned(),
+            name: self.chat_name.clone(),
+            model: Arc::clone(&self.chat),
+            context_window: 128_000,
+            max_output: u32::MAX,
+            capabilities: Capabilities::ALL,
+            total: Duration::from_secs(300),
+        })
+    }
+
     pub(super) fn new(settings: &ModelSettings) -> Result<Self, ClientError> {
         let client = net::client(&ClientOptions::default())?;
         let base_url = settings.openai_base_url.clone().unwrap_or_else(|| OPENAI.into());

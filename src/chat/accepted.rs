@@ -2,6 +2,7 @@
 
 use super::log::TurnLog;
 use crate::limiter::Limited;
+use crate::llm::router::RouteError;
 use crate::metering::{QuotaExceeded, ReserveError};
 use crate::store::DbError;
 use crate::types::{ConversationId, TurnId};
@@ -27,6 +28,8 @@ pub enum Refused {
     NoMessage,
     #[error("there is no such assistant")]
     NoAssistant,
+    #[error(transparent)]
+    NoModel(RouteError),
     #[error("a turn is running in this conversation")]
     TurnInProgress,
     #[error("this idempotency key was used for another request")]
@@ -53,6 +56,15 @@ pub enum Refused {
 impl From<diesel::result::Error> for Refused {
     fn from(error: diesel::result::Error) -> Self {
         Self::Db(error.into())
+    }
+}
+
+impl From<RouteError> for Refused {
+    fn from(error: RouteError) -> Self {
+        match error {
+            RouteError::Db(error) => Self::Db(error),
+            other => Self::NoModel(other),
+        }
     }
 }
 

@@ -1,23 +1,28 @@
 //! Steps 2 to 4 of a turn: retrieve, prompt, stream into the log. No transaction is open here, and
 //! nothing waits for a client.
 
+use super::accepted::Refused;
 use super::log::TurnLog;
-use super::open::{Opened, Order};
-use super::part::{CitationData, Part};
+use super::open::{LEAST_OUTPUT, Opened, Order};
+use super::part::{CitationData, NoticeData, Part};
+use super::prompt;
 use super::service::ChatParts;
-use super::{history, prompt};
-use crate::llm::{ChatEvent, ChatRequest, ChatStream, LlmError, TokenUsage, tokens};
+use super::speech::Speech;
+use super::step::{Step, Steps};
+use crate::llm::router::{AfterCut, Exhausted};
+use crate::llm::{ChatEvent, ChatRequest, ChatStream, FinishReason, LlmError, tokens};
+use crate::metering::{self, Ask, Grant};
 use crate::retrieval::Passage;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The longest a model may take for one answer.
 const TOTAL: Duration = Duration::from_secs(300);
-/// The most text an answer may have, whatever the provider sends.
-const MAX_BYTES: usize = 1 << 20;
+/// The most models that are asked for one answer, one after the other.
+const MAX_STEPS: usize = 8;
 
 /// How an answer ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,12 +46,12 @@ impl End {
 }
 
 /// All that is known about an answer when it ended.
-#[derive(Debug)]
 pub(super) struct Answer {
     pub(super) end: End,
-    pub(super) text: String,
+    /// Why the model stopped; `None` when it did not come to that.
+    pub(super) finish: Option<FinishReason>,
+    pub(super) speech: Speech,
     pub(super) passages: Vec<Passage>,
-    pub(super) usage: TokenUsage,
     pub(super) embedding_tokens: u64,
     pub(super) embedding_exact: bool,
     pub(super) started: Instant,
@@ -67,37 +72,40 @@ pub(super) async fn answer(
     parts: &ChatParts,
     order: &Order,
     opened: &Opened,
-    log: &TurnLog,
+    log: &Arc<TurnLog>,
     ends: &Ends,
-    prompt_tokens: &AtomicU32,
+    steps: &Steps,
 ) -> Answer {
     let mut answer = Answer {
         end: End::Complete,
-        text: String::new(),
+        finish: None,
+        speech: Speech::new(Arc::clone(log)),
         passages: Vec::new(),
-        usage: TokenUsage::default(),
         embedding_tokens: 0,
         embedding_exact: true,
         started: Instant::now(),
         first_token: None,
     };
     log.append(&Part::Start { message_id: opened.answer });
-    let work = run(parts, order, opened, log, prompt_tokens, &mut answer);
+    let work = Work { parts, order, opened, log, steps };
     let end = tokio::select! {
         biased;
         () = ends.stop.cancelled() => End::Stopped,
         () = ends.cut.cancelled() => End::interrupted(
             "The server is restarting and had to cut this answer short. Ask again in a moment.",
         ),
-        end = tokio::time::timeout(TOTAL, work) => {
+        end = tokio::time::timeout(TOTAL, work.run(&mut answer)) => {
             end.unwrap_or_else(|_| failed("model_timeout", "The model took too long to answer.", true))
         }
     };
-    // The stream was dropped with `work`: the connection to the provider is closed by now.
+    // The stream was dropped with the work: the connection to the provider is closed by now.
+    let written = tokens::count(&answer.speech.written);
+    steps.change(|step| {
+        step.output_tokens = written;
+        step.failed = matches!(end, End::Failed { .. });
+    });
     answer.end = end;
-    if answer.first_token.is_some() {
-        log.append(&Part::TextEnd { id: Part::TEXT.into() });
-    }
+    answer.speech.close();
     answer
 }
 
@@ -105,46 +113,180 @@ fn failed(code: &str, message: impl Into<String>, retryable: bool) -> End {
     End::Failed { code: code.into(), message: message.into(), retryable }
 }
 
-async fn run(
-    parts: &ChatParts,
-    order: &Order,
-    opened: &Opened,
-    log: &TurnLog,
-    prompt_tokens: &AtomicU32,
-    answer: &mut Answer,
-) -> End {
-    let question = opened.text.as_str();
-    let search = history::search_text(question, &opened.history);
-    let (tenant, collections) = (order.ctx.tenant, opened.collections.as_slice());
-    match parts.retriever.retrieve(tenant, &search, prompt::PASSAGE_BUDGET, collections).await {
-        Ok(found) => {
-            answer.passages = found.passages;
-            answer.embedding_tokens = found.embedding_tokens;
-            answer.embedding_exact = found.exact;
-        }
-        Err(error) => {
-            tracing::error!(turn.id = %order.turn, %error, "Retrieval failed");
-            let message = "The documents could not be searched. Try again.";
-            return failed("retrieval_failed", message, true);
-        }
-    }
-    append_sources(log, &answer.passages);
-    let messages = prompt::build(opened.manner(), &answer.passages, &opened.history, question);
-    prompt_tokens.store(tokens::count_messages(&messages), Ordering::Relaxed);
-    let mut request = ChatRequest::new(opened.model.as_str(), messages, opened.max_output);
-    request.sampling.temperature = opened.temperature;
-    match parts.model.ask(request).await {
-        Ok(answering) => match relay(answering.events, log, answer).await {
-            Ok(()) => End::Complete,
-            Err(error) => upstream_failed(order, &error),
-        },
-        Err(error) => upstream_failed(order, &error),
-    }
+/// What the work on an answer has at hand.
+struct Work<'a> {
+    parts: &'a ChatParts,
+    order: &'a Order,
+    opened: &'a Opened,
+    log: &'a TurnLog,
+    steps: &'a Steps,
 }
 
-fn upstream_failed(order: &Order, error: &LlmError) -> End {
-    tracing::warn!(turn.id = %order.turn, error.code = error.code(), %error, "The model failed");
-    failed(error.code(), error.public_message(), error.retryable())
+impl Work<'_> {
+    async fn run(&self, answer: &mut Answer) -> End {
+        if let Err(end) = self.retrieve(answer).await {
+            return end;
+        }
+        append_sources(self.log, &answer.passages);
+        let mut request = self.opened.request(&answer.passages);
+        let mut from = 0;
+        for n in 0..MAX_STEPS {
+            let error = match self.step(&request, from, answer).await {
+                Ok(reason) => {
+                    answer.finish = Some(reason);
+                    answer.speech.call();
+                    return End::Complete;
+                }
+                Err(error) => error,
+            };
+            tracing::warn!(turn.id = %self.order.turn, error.code = error.code(), %error, "The model failed");
+            from = match self.successor(&error, n) {
+                Some(next) if self.goes_on(&mut request, next, answer).await => next,
+                _ => return failed(error.code(), error.public_message(), error.retryable()),
+            };
+        }
+        failed("model_failed", "The language model could not answer. Please try again.", true)
+    }
+
+    /// Finds the passages, where the question wants any.
+    async fn retrieve(&self, answer: &mut Answer) -> Result<(), End> {
+        let Some(search) = self.opened.search_text() else { return Ok(()) };
+        let tenant = self.order.ctx.tenant;
+        let (retriever, among) = (&self.parts.retriever, &self.opened.collections);
+        match retriever.retrieve(tenant, &search, prompt::PASSAGE_BUDGET, among).await {
+            Ok(found) => {
+                answer.passages = found.passages;
+                answer.embedding_tokens = found.embedding_tokens;
+                answer.embedding_exact = found.exact;
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(turn.id = %self.order.turn, %error, "Retrieval failed");
+                let message = "The documents could not be searched. Try again.";
+                Err(failed("retrieval_failed", message, true))
+            }
+        }
+    }
+
+    /// Asks the candidates from `from` on, and writes down what the one that answers says.
+    async fn step(
+        &self,
+        request: &ChatRequest,
+        from: usize,
+        answer: &mut Answer,
+    ) -> Result<FinishReason, LlmError> {
+        let route = &self.opened.route;
+        let named =
+            |n: usize| route.candidates.get(n).map(|it| (it.id.clone(), it.provider.clone()));
+        let (model, provider) = named(from).unwrap_or_default();
+        let prompt_tokens = tokens::count_messages(&request.messages);
+        self.steps.begin(Step { model, provider, prompt_tokens, ..Step::default() });
+        let begun = match self.parts.router.begin(route, from, request.clone()).await {
+            Ok(begun) => begun,
+            Err(Exhausted { attempts, error }) => {
+                let usage = attempts.last().map(|attempt| attempt.usage).unwrap_or_default();
+                self.steps.change(|step| (step.attempts, step.usage) = (attempts, usage));
+                return Err(error);
+            }
+        };
+        if let Some((model, provider)) = named(begun.candidate) {
+            self.steps.change(|step| (step.model, step.provider) = (model, provider));
+        }
+        self.steps.change(|step| step.attempts = begun.attempts);
+        self.listen(begun.events, answer).await
+    }
+
+    async fn listen(
+        &self,
+        mut events: ChatStream,
+        answer: &mut Answer,
+    ) -> Result<FinishReason, LlmError> {
+        let mut reason = FinishReason::Other;
+        while let Some(event) = events.next().await {
+            match event? {
+                ChatEvent::Usage(usage) => {
+                    self.steps.change(|step| step.usage = step.usage.updated(usage));
+                }
+                ChatEvent::Finished(why) => reason = why,
+                event => {
+                    if answer.speech.say(event) && answer.first_token.is_none() {
+                        let waited = answer.started.elapsed();
+                        metrics::histogram!("docent_turn_first_token_seconds").record(waited);
+                        answer.first_token = Some(waited);
+                    }
+                    if answer.speech.too_long() {
+                        return Ok(FinishReason::Length); // what is dropped with the stream is not read
+                    }
+                }
+            }
+        }
+        Ok(reason)
+    }
+
+    /// Who goes on with an answer that broke off after something was seen of it: before that, the router
+    /// has asked everybody already.
+    fn successor(&self, error: &LlmError, n: usize) -> Option<usize> {
+        let route = &self.opened.route;
+        let steps = self.steps.all();
+        let (last, seen) = (steps.last()?, self.log.len());
+        let answered = last.attempts.last().is_some_and(|attempt| attempt.error.is_none());
+        let goes_on = route.after_cut == AfterCut::Continue && error.retryable() && answered;
+        let at = route.candidates.iter().position(|candidate| candidate.id == last.model)?;
+        let next = at + 1;
+        (goes_on && seen > 0 && n + 1 < MAX_STEPS && next < route.candidates.len()).then_some(next)
+    }
+
+    /// Prepares the next model to go on from what was written; false when a quota does not allow it, or
+    /// nobody could go on from there.
+    async fn goes_on(&self, request: &mut ChatRequest, next: usize, answer: &mut Answer) -> bool {
+        if !answer.speech.calls.is_empty() {
+            return false; // half a call is nothing to go on from
+        }
+        let base = self.opened.request(&answer.passages);
+        *request = prompt::go_on(base, &answer.speech.text);
+        if !self.extend(request, next).await {
+            return false;
+        }
+        let written = tokens::count(&answer.speech.written);
+        self.steps.change(|step| (step.output_tokens, step.failed) = (written, true));
+        answer.speech.next_step();
+        let text = "The model broke off; another one goes on from here.".into();
+        self.log
+            .append(&Part::DataNotice { data: NoticeData { code: "model_changed".into(), text } });
+        true
+    }
+
+    /// Reserves for one more step, and shortens its answer to what is left.
+    async fn extend(&self, request: &mut ChatRequest, from: usize) -> bool {
+        let models = self.opened.models(from);
+        let ask = Ask {
+            assistant: self.opened.billed_to,
+            models: &models,
+            embedding_model: "",
+            input: i64::from(tokens::count_messages(&request.messages)),
+            output: i64::from(request.max_output_tokens),
+            least_output: LEAST_OUTPUT,
+            embedding: 0,
+        };
+        match self.reserve(ask).await {
+            Ok(grant) => {
+                request.max_output_tokens = u32::try_from(grant.output).unwrap_or(u32::MAX);
+                true
+            }
+            Err(error) => {
+                tracing::info!(turn.id = %self.order.turn, %error, "No further step was reserved");
+                false
+            }
+        }
+    }
+
+    async fn reserve(&self, ask: Ask<'_>) -> Result<Grant, Refused> {
+        let tenant = self.order.ctx.tenant;
+        let mut tx = self.parts.db.tenant(tenant).await?;
+        let grant = metering::extend(&mut tx, tenant, self.order.turn, ask).await?;
+        tx.commit().await?;
+        Ok(grant)
+    }
 }
 
 fn append_sources(log: &TurnLog, passages: &[Passage]) {
@@ -176,38 +318,4 @@ pub(super) fn citations(passages: &[Passage]) -> impl Iterator<Item = CitationDa
         snippet: passage.snippet.clone(),
         score: passage.score,
     })
-}
-
-async fn relay(mut stream: ChatStream, log: &TurnLog, answer: &mut Answer) -> Result<(), LlmError> {
-    while let Some(event) = stream.next().await {
-        match event? {
-            ChatEvent::Text(text) => {
-                // PostgreSQL's text cannot hold NUL, and what is stored is what was streamed.
-                let text = text.replace('\0', "");
-                if text.is_empty() {
-                    continue;
-                }
-                if answer.first_token.is_none() {
-                    let waited = answer.started.elapsed();
-                    metrics::histogram!("docent_turn_first_token_seconds").record(waited);
-                    answer.first_token = Some(waited);
-                    log.append(&Part::TextStart { id: Part::TEXT.into() });
-                }
-                answer.text.push_str(&text);
-                log.append(&Part::delta(text));
-                if answer.text.len() > MAX_BYTES {
-                    return Ok(()); // long enough: what is dropped with the stream is not read
-                }
-            }
-            ChatEvent::Usage(usage) => {
-                answer.usage = answer.usage.updated(usage);
-            }
-            // Nothing asks for tools yet, and thoughts are not shown.
-            ChatEvent::Finished(_)
-            | ChatEvent::Reasoning { .. }
-            | ChatEvent::ToolBegin { .. }
-            | ChatEvent::ToolInput { .. } => {}
-        }
-    }
-    Ok(())
 }

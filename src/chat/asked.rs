@@ -1,13 +1,16 @@
 //! What a client asks for, read once at the edge: a question, an edited one, or another answer.
 
+use crate::llm::{ChatMessage, Effort, Format, Role, Sampling, Tool, ToolChoice};
 use crate::types::{ConversationId, IdempotencyKey, MessageId, Question, QuestionError};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// A turn that is wished for.
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub what: What,
-    /// Slug or id; `None` is the conversation's, or the tenant's default.
+    /// Slug or id; `None` is the conversation's, or the tenant's default. With a given prompt also the name
+    /// of a route or model, which answers without documents.
     pub assistant: Option<String>,
     /// Its draft is tried, by somebody who may edit it; `assistant` is an id then.
     pub draft: bool,
@@ -24,6 +27,35 @@ pub enum What {
     Edit { conversation: ConversationId, of: MessageId, text: Question },
     /// A stored question once more; named by itself or by one of its answers.
     Regenerate { conversation: ConversationId, message: MessageId },
+    /// The end of a conversation that the client keeps: nothing of it is stored but the bill, and the log
+    /// for a while.
+    Given(Arc<Given>),
+}
+
+/// A prompt that a client brings along.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Given {
+    /// Not empty; the last one is what is answered.
+    pub messages: Vec<ChatMessage>,
+    /// Of the client: their calls end the answer, and the client brings the results.
+    pub tools: Vec<Tool>,
+    pub tool_choice: ToolChoice,
+    pub format: Format,
+    pub sampling: Sampling,
+    pub effort: Option<Effort>,
+    /// The longest answer that is wished for.
+    pub max_output: Option<u32>,
+    /// SHA-256 of the request, to tell a repeat from another request with the same key.
+    pub fingerprint: Vec<u8>,
+}
+
+impl Given {
+    /// What is searched for: what the person said last.
+    #[must_use]
+    pub fn question(&self) -> String {
+        let asked = self.messages.iter().rev().find(|message| message.role == Role::User);
+        asked.map(ChatMessage::text).unwrap_or_default()
+    }
 }
 
 /// Why a request asks for nothing.
@@ -72,6 +104,7 @@ impl Asked {
             What::Edit { conversation, .. } | What::Regenerate { conversation, .. } => {
                 Some(*conversation)
             }
+            What::Given(_) => None,
         }
     }
 
@@ -80,7 +113,16 @@ impl Asked {
     pub fn question(&self) -> Option<&Question> {
         match &self.what {
             What::Question { text, .. } | What::Edit { text, .. } => Some(text),
-            What::Regenerate { .. } => None,
+            What::Regenerate { .. } | What::Given(_) => None,
+        }
+    }
+
+    /// The prompt that the client brought along.
+    #[must_use]
+    pub fn given(&self) -> Option<&Arc<Given>> {
+        match &self.what {
+            What::Given(given) => Some(given),
+            _ => None,
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::store::prices::Price;
 /// What a turn would cost now.
 #[derive(Clone, Debug)]
 pub struct Estimate {
+    /// The one that is asked first; what is reserved is enough for the dearest of the route.
     pub model: String,
     /// `None`: the model is unpriced.
     pub price_version: Option<String>,
@@ -40,9 +41,11 @@ pub(super) async fn estimate(parts: &ChatParts, order: &Order) -> Result<Estimat
     let mut tx = parts.db.tenant(ctx.tenant).await?;
     let (mut opened, stored) = begin(&mut tx, parts, order).await?;
     recall(&mut tx, order, &mut opened, stored).await?;
-    let ask = ask(parts, &opened);
-    let price = Price::of(&mut tx, ctx.tenant, &opened.model).await?;
-    let typical = metering::typical(&mut tx, ctx, &opened.model).await?;
+    let models = opened.models(0);
+    let ask = ask(parts, &opened, &models);
+    let model = models.first().cloned().unwrap_or_default();
+    let price = Price::of(&mut tx, ctx.tenant, &model).await?;
+    let typical = metering::typical(&mut tx, ctx, &model).await?;
     // Last: it locks counters, until the transaction is dropped here.
     let (output, cost, verdict) = match metering::quote(&mut tx, ctx, ask).await {
         Ok(grant) => {
@@ -55,5 +58,5 @@ pub(super) async fn estimate(parts: &ChatParts, order: &Order) -> Result<Estimat
     };
     let price_version = price.map(|price| price.version);
     let input = ask.input;
-    Ok(Estimate { model: opened.model, price_version, input, output, cost, typical, verdict })
+    Ok(Estimate { model, price_version, input, output, cost, typical, verdict })
 }

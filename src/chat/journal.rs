@@ -5,11 +5,11 @@
 
 use super::log::TurnLog;
 use super::service::ChatParts;
+use super::step::{Steps, json};
 use crate::store::turns::{self, Turn};
 use crate::store::{Db, DbError, segments};
 use crate::types::{NodeId, TenantId};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -23,9 +23,7 @@ pub(super) struct Journal {
     node: NodeId,
     tenant: TenantId,
     log: Arc<TurnLog>,
-    /// Set by the turn when the model is asked.
-    prompt_tokens: Arc<AtomicU32>,
-    prompt_tokens_written: bool,
+    steps: Steps,
 }
 
 impl Journal {
@@ -33,14 +31,14 @@ impl Journal {
         parts: &ChatParts,
         tenant: TenantId,
         log: Arc<TurnLog>,
-        prompt_tokens: Arc<AtomicU32>,
+        steps: Steps,
     ) -> Self {
         let (db, node) = (parts.db.clone(), parts.node);
-        Self { db, node, tenant, log, prompt_tokens, prompt_tokens_written: false }
+        Self { db, node, tenant, log, steps }
     }
 
     /// Writes until `finish` is sent or dropped; returns the first offset that is not written.
-    pub(super) async fn run(mut self, mut finish: oneshot::Receiver<()>) -> usize {
+    pub(super) async fn run(self, mut finish: oneshot::Receiver<()>) -> usize {
         let mut written = 0;
         loop {
             tokio::select! {
@@ -60,21 +58,15 @@ impl Journal {
         }
     }
 
-    async fn write(&mut self, offset: usize, text: &str) -> Result<(), DbError> {
+    async fn write(&self, offset: usize, text: &str) -> Result<(), DbError> {
         let turn = self.log.turn();
         let mut tx = self.db.tenant(self.tenant).await?;
         if !Turn::hold(&mut tx, self.tenant, turn, self.node).await? {
             return Ok(()); // closed by somebody who took us for dead: their log stays as it is
         }
-        let tokens = self.prompt_tokens.load(Ordering::Relaxed);
-        if tokens > 0 && !self.prompt_tokens_written {
-            let tokens = i32::try_from(tokens).unwrap_or(i32::MAX);
-            turns::set_prompt_tokens(&mut tx, self.tenant, turn, tokens).await?;
-        }
+        turns::set_steps(&mut tx, self.tenant, turn, json(&self.steps.all())).await?;
         let offset = i32::try_from(offset).unwrap_or(i32::MAX);
         segments::insert(&mut tx, self.tenant, turn, offset, text).await?;
-        tx.commit().await?;
-        self.prompt_tokens_written |= tokens > 0;
-        Ok(())
+        tx.commit().await
     }
 }

@@ -2,22 +2,24 @@
 //! does. Refusals happen here, before anything costs anything.
 
 use super::accepted::Refused;
-use super::asked::{Asked, What};
-use super::prompt::Manner;
+use super::asked::{Asked, Given, What};
 use super::service::ChatParts;
 use super::{history, prompt};
-use crate::llm::{ChatMessage, tokens};
+use crate::llm::router::Route;
+use crate::llm::{ChatMessage, ChatRequest, Role, Sampling, tokens};
 use crate::metering::{self, Ask, Prices};
+use crate::retrieval::Passage;
 use crate::store::assistants::Assistant;
 use crate::store::conversations::{self, Conversation, NewConversation};
 use crate::store::messages::{Message, NewMessage};
 use crate::store::turns::NewTurn;
 use crate::store::{Conn, DbError};
-use crate::types::{AssistantId, ConversationId, Ctx, IdempotencyKey, MessageId, TurnId};
+use crate::types::{AssistantId, ConversationId, Ctx, IdempotencyKey, MessageId, Question, TurnId};
 use diesel::result::{DatabaseErrorKind, Error};
+use std::sync::Arc;
 
 /// With fewer tokens left for an answer, a turn is refused.
-const LEAST_OUTPUT: i64 = 64;
+pub(super) const LEAST_OUTPUT: i64 = 64;
 
 /// What a turn is to do, decided before it begins.
 #[derive(Clone, Debug)]
@@ -46,8 +48,12 @@ pub(super) struct Opened {
     /// What the question says.
     pub(super) text: String,
     pub(super) answer: MessageId,
+    /// Whose the conversation is.
     pub(super) assistant: AssistantId,
-    pub(super) model: String,
+    /// Whose the turn is in the sums by assistant: nobody's when a model was named instead of one.
+    pub(super) billed_to: Option<AssistantId>,
+    /// The models that may answer.
+    pub(super) route: Arc<Route>,
     /// What the turn was quoted.
     pub(super) prices: Prices,
     pub(super) instructions: String,
@@ -57,13 +63,48 @@ pub(super) struct Opened {
     /// Empty: all documents.
     pub(super) collections: Vec<String>,
     pub(super) history: Vec<ChatMessage>,
+    /// Instead of question and history.
+    pub(super) given: Option<Arc<Given>>,
     pub(super) max_output: u32,
 }
 
 impl Opened {
-    /// How it is to be answered.
-    pub(super) fn manner(&self) -> Manner<'_> {
-        Manner { instructions: &self.instructions, language: self.language.as_deref() }
+    /// The models that may answer, from one candidate on.
+    pub(super) fn models(&self, from: usize) -> Vec<String> {
+        self.route.candidates.iter().skip(from).map(|candidate| candidate.id.clone()).collect()
+    }
+
+    /// What to search for; `None` when no assistant answers.
+    pub(super) fn search_text(&self) -> Option<String> {
+        self.billed_to?;
+        Some(history::search_text(&self.text, &self.history))
+    }
+
+    /// What the model is asked, with these passages.
+    pub(super) fn request(&self, passages: &[Passage]) -> ChatRequest {
+        let language = self.language.as_deref();
+        let system = self.billed_to.map(|_| prompt::system(&self.instructions, language, passages));
+        let mut messages: Vec<ChatMessage> =
+            system.map(|system| ChatMessage::new(Role::System, system)).into_iter().collect();
+        let Some(given) = &self.given else {
+            messages.extend_from_slice(&self.history);
+            messages.push(ChatMessage::new(Role::User, self.text.as_str()));
+            let mut request = ChatRequest::new("", messages, self.max_output);
+            request.sampling.temperature = self.temperature;
+            return request;
+        };
+        messages.extend_from_slice(&given.messages);
+        ChatRequest {
+            tools: given.tools.clone(),
+            tool_choice: given.tool_choice.clone(),
+            format: given.format.clone(),
+            sampling: Sampling {
+                temperature: given.sampling.temperature.or(self.temperature),
+                ..given.sampling.clone()
+            },
+            effort: given.effort,
+            ..ChatRequest::new("", messages, self.max_output)
+        }
     }
 }
 
@@ -84,14 +125,19 @@ pub(super) async fn open(parts: &ChatParts, order: &Order) -> Result<Opened, Not
     let ctx = order.ctx;
     let mut tx = parts.db.tenant(ctx.tenant).await?;
     let (mut opened, stored) = begin(&mut tx, parts, order).await?;
-    if let (true, Some(question)) = (order.is_new, order.asked.question()) {
+    if order.is_new {
+        let question = order.asked.question();
         NewConversation {
             tenant_id: ctx.tenant,
             id: order.conversation,
             user_id: ctx.user,
             assistant_id: opened.assistant,
-            title: &question.title(),
-            trial: order.asked.draft,
+            title: &question.map(Question::title).unwrap_or_default(),
+            kind: match (&opened.given, order.asked.draft) {
+                (Some(_), _) => "api",
+                (None, true) => "trial",
+                (None, false) => "chat",
+            },
         }
         .insert(&mut tx)
         .await?;
@@ -105,8 +151,12 @@ pub(super) async fn open(parts: &ChatParts, order: &Order) -> Result<Opened, Not
     if order.asked.question().is_some() {
         insert_question(&mut tx, order, &opened, before).await?;
     }
-    conversations::asked(&mut tx, ctx.tenant, order.conversation, opened.question).await?;
-    let grant = metering::reserve(&mut tx, ctx, order.turn, parts.node, ask(parts, &opened));
+    if opened.given.is_none() {
+        conversations::asked(&mut tx, ctx.tenant, order.conversation, opened.question).await?;
+    }
+    let models = opened.models(0);
+    let ask = ask(parts, &opened, &models);
+    let grant = metering::reserve(&mut tx, ctx, order.turn, parts.node, ask);
     let grant = grant.await.map_err(Refused::from)?;
     tx.commit().await?;
     opened.prices = grant.prices;
@@ -120,26 +170,33 @@ pub(super) async fn begin(
     parts: &ChatParts,
     order: &Order,
 ) -> Result<(Opened, Option<Message>), Refused> {
-    let assistant = assistant(tx, order).await?;
+    let (assistant, answers) = assistant(tx, order).await?;
+    let name = if answers { assistant.model.as_deref() } else { order.asked.assistant.as_deref() };
+    let route = parts.catalogue.resolve(order.ctx.tenant, name).await?;
     let stored = stored(tx, order).await?;
-    let (question, text) = match (order.asked.question(), &stored) {
-        (Some(question), _) => (MessageId::new(), question.as_str().to_owned()),
-        (None, Some(stored)) => (stored.id, stored.content.clone()),
-        (None, None) => return Err(Refused::NoMessage),
+    let given = order.asked.given();
+    let (question, text) = match (order.asked.question(), &stored, given) {
+        (Some(question), ..) => (MessageId::new(), question.as_str().to_owned()),
+        (None, Some(stored), _) => (stored.id, stored.content.clone()),
+        (None, None, Some(given)) => (MessageId::new(), given.question()),
+        (None, None, None) => return Err(Refused::NoMessage),
     };
+    let wished = given.and_then(|given| given.max_output).unwrap_or(u32::MAX);
     let opened = Opened {
         question,
         text,
         answer: MessageId::new(),
         assistant: assistant.id,
-        model: assistant.model.unwrap_or_else(|| parts.default_model.clone()),
+        billed_to: answers.then_some(assistant.id),
+        route,
         prices: Prices::default(),
         instructions: assistant.instructions,
         language: assistant.language,
-        temperature: assistant.temperature,
+        temperature: assistant.temperature.filter(|_| answers),
         collections: assistant.collections,
         history: Vec::new(),
-        max_output: parts.max_output_tokens,
+        given: given.map(Arc::clone),
+        max_output: parts.max_output_tokens.min(wished),
     };
     Ok((opened, stored))
 }
@@ -165,22 +222,25 @@ pub(super) async fn recall(
 }
 
 /// What the turn wants to use at most.
-pub(super) fn ask<'a>(parts: &'a ChatParts, opened: &'a Opened) -> Ask<'a> {
+pub(super) fn ask<'a>(parts: &'a ChatParts, opened: &Opened, models: &'a [String]) -> Ask<'a> {
+    let retrieves = opened.billed_to.is_some();
+    let prompt = i64::from(tokens::count_messages(&opened.request(&[]).messages));
+    let output = i64::from(opened.max_output);
     Ask {
-        assistant: opened.assistant,
-        model: &opened.model,
+        assistant: opened.billed_to,
+        models,
         embedding_model: parts.retriever.embedding_model(),
-        input: prompt::most_tokens(opened.manner(), &opened.history, &opened.text),
-        output: i64::from(opened.max_output),
-        least_output: LEAST_OUTPUT,
-        embedding: i64::from(tokens::count(&opened.text)),
+        input: if retrieves { prompt + prompt::MOST_PASSAGES } else { prompt },
+        output,
+        least_output: LEAST_OUTPUT.min(output),
+        embedding: if retrieves { i64::from(tokens::count(&opened.text)) } else { 0 },
     }
 }
 
 /// The question that is edited or answered again.
 async fn stored(tx: &mut Conn, order: &Order) -> Result<Option<Message>, Refused> {
     let id = match &order.asked.what {
-        What::Question { .. } => return Ok(None),
+        What::Question { .. } | What::Given(_) => return Ok(None),
         What::Edit { of, .. } => *of,
         What::Regenerate { message, .. } => *message,
     };
@@ -202,28 +262,51 @@ async fn leaf(tx: &mut Conn, order: &Order) -> Result<Option<MessageId>, Refused
     Ok(found.ok_or(Refused::NoConversation)?.leaf_id)
 }
 
-/// The conversation's own assistant, unless another one is named. A conversation that tries a draft goes
-/// on with it, as long as its user may edit assistants.
-async fn assistant(tx: &mut Conn, order: &Order) -> Result<Assistant, Refused> {
+/// The conversation's own assistant, unless another one is named. False: it only lends the conversation
+/// its name, and what was named is a model.
+async fn assistant(tx: &mut Conn, order: &Order) -> Result<(Assistant, bool), Refused> {
     let ctx = order.ctx;
     let Asked { assistant: name, draft, .. } = &order.asked;
-    let (own, trial) = if order.is_new {
-        (name.as_ref().filter(|_| *draft).and_then(|name| name.parse().ok()), *draft)
-    } else {
-        let found = conversations::assistant_of(tx, ctx.tenant, ctx.user, order.conversation);
-        let (own, trial) = found.await?.ok_or(Refused::NoConversation)?;
-        (Some(own), trial)
+    let name = name.as_deref();
+    if order.is_new && *draft {
+        let id = name.and_then(|name| name.parse().ok());
+        return Ok((tried(tx, ctx, id, None).await?, true));
+    }
+    if order.is_new {
+        let picked = Assistant::pick(tx, ctx.tenant, name).await?;
+        let (picked, answers) = match picked {
+            None if order.asked.given().is_some() => {
+                (Assistant::pick(tx, ctx.tenant, None).await?, false)
+            }
+            picked => (picked, true),
+        };
+        return Ok((picked.ok_or(Refused::NoAssistant)?, answers));
+    }
+    let (own, trial) = conversations::assistant_of(tx, ctx.tenant, ctx.user, order.conversation)
+        .await?
+        .ok_or(Refused::NoConversation)?;
+    let assistant = match name {
+        _ if trial => Some(tried(tx, ctx, Some(own), name).await?),
+        _ if *draft => None,
+        Some(_) => Assistant::pick(tx, ctx.tenant, name).await?,
+        None => Assistant::find(tx, ctx.tenant, own).await?,
     };
-    let may_try = trial && ctx.role.manages_assistants();
-    let assistant = match (own, name.as_deref()) {
-        (Some(own), name) if may_try && name.is_none_or(|name| name == own.to_string()) => {
-            Assistant::draft(tx, ctx.tenant, own).await?
-        }
-        _ if trial || *draft => None,
-        (Some(own), None) => Assistant::find(tx, ctx.tenant, own).await?,
-        (_, name) => Assistant::pick(tx, ctx.tenant, name).await?,
+    Ok((assistant.ok_or(Refused::NoAssistant)?, true))
+}
+
+/// A draft, for who may edit it; a conversation that tries one goes on with it and with no other.
+async fn tried(
+    tx: &mut Conn,
+    ctx: Ctx,
+    id: Option<AssistantId>,
+    named: Option<&str>,
+) -> Result<Assistant, Refused> {
+    let id = id.filter(|id| named.is_none_or(|name| name == id.to_string()));
+    let found = match id.filter(|_| ctx.role.manages_assistants()) {
+        Some(id) => Assistant::draft(tx, ctx.tenant, id).await?,
+        None => None,
     };
-    assistant.ok_or(Refused::NoAssistant)
+    found.ok_or(Refused::NoAssistant)
 }
 
 async fn insert_turn(
@@ -233,6 +316,7 @@ async fn insert_turn(
     opened: &Opened,
 ) -> Result<(), NotOpened> {
     let ctx = order.ctx;
+    let first = opened.route.candidates.first();
     let turn = NewTurn {
         tenant_id: ctx.tenant,
         id: order.turn,
@@ -242,8 +326,8 @@ async fn insert_turn(
         answer_id: opened.answer,
         idempotency_key: order.asked.idempotency_key.as_ref().map(IdempotencyKey::as_str),
         request_hash: &order.hash,
-        provider: parts.model.provider(),
-        model: &opened.model,
+        provider: first.map_or("", |first| &first.provider),
+        model: first.map_or("", |first| &first.id),
         owner: parts.node,
     };
     turn.insert(tx).await.map_err(|error| match broken_constraint(&error) {

@@ -1,11 +1,13 @@
 //! The parts of a turn: the subset of the AI SDK's UI Message Stream v1 that all its versions since
 //! 5.0.0 read. Our own kinds are `data-*`; offsets are never inside a part.
 
+use crate::llm::FinishReason;
 use crate::metering::Item;
 use crate::store::citations::Citation;
 use crate::store::ledger::TurnEntry;
 use crate::types::{DocumentId, MessageId, Meter, Provenance, TenantId, TurnId};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 /// One entry of a turn's log.
@@ -35,8 +37,53 @@ pub enum Part {
     TextEnd {
         id: String,
     },
+    /// What the model thinks, where its provider shows it.
+    ReasoningStart {
+        id: String,
+    },
+    ReasoningDelta {
+        id: String,
+        delta: String,
+    },
+    ReasoningEnd {
+        id: String,
+    },
+    /// The model calls a tool.
+    ToolInputStart {
+        tool_call_id: String,
+        tool_name: String,
+    },
+    ToolInputDelta {
+        tool_call_id: String,
+        input_text_delta: String,
+    },
+    ToolInputAvailable {
+        tool_call_id: String,
+        tool_name: String,
+        /// An object; a string where the model did not write one.
+        input: Value,
+    },
+    ToolOutputAvailable {
+        tool_call_id: String,
+        output: Value,
+    },
+    ToolOutputError {
+        tool_call_id: String,
+        error_text: String,
+    },
+    /// Between the steps of a turn that has several.
+    FinishStep {},
+    StartStep {},
+    /// Something that the reader may want to know.
+    DataNotice {
+        data: NoticeData,
+    },
     DataUsage {
         data: UsageData,
+    },
+    /// Why the model ended, where it was not simply done.
+    DataFinish {
+        data: FinishData,
     },
     /// What the `error` part that follows means to a program.
     DataError {
@@ -54,7 +101,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// The id of the only text block of an answer.
+    /// The id of the first text block of an answer.
     pub const TEXT: &str = "t1";
 
     /// True for the part that ends a turn.
@@ -181,6 +228,21 @@ impl UsageData {
         let cost = || of_turn().filter_map(|entry| entry.cost_nano_usd).sum();
         Self::of(&items, priced.then(cost))
     }
+}
+
+/// A notice, for programs and for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NoticeData {
+    /// Stable: `model_changed`.
+    pub code: String,
+    pub text: String,
+}
+
+/// Why an answer ended before its model was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FinishData {
+    /// length, content-filter, tool-calls or other.
+    pub reason: FinishReason,
 }
 
 /// Why an answer failed.

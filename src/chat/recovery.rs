@@ -8,15 +8,16 @@ use super::part::{CitationData, Part, UsageData};
 use super::replay::load;
 use super::service::Core;
 use super::settle::last_parts;
+use super::step::{Step, json};
 use crate::cluster::{Cluster, Run, Writer};
 use crate::llm::tokens;
-use crate::metering::{self, Bill, Item, Prices};
+use crate::metering::{self, Bill, Item, Prices, Source, StepBill};
 use crate::store::citations::{self, Citation};
 use crate::store::messages::NewMessage;
 use crate::store::prices::Price;
 use crate::store::turns::{Ending, Turn};
 use crate::store::{Conn, Db, DbError, conversations, nodes, segments};
-use crate::types::{Meter, Provenance, TenantId, TurnId, UserId};
+use crate::types::{Meter, TenantId, TurnId, UserId};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -55,7 +56,10 @@ pub(super) async fn close_orphans(core: &Core) -> Result<usize, DbError> {
 #[derive(Default)]
 struct Remains {
     text: String,
-    text_open: bool,
+    /// What the model of the last step wrote: text, thoughts and calls.
+    written: String,
+    /// The end of the block that was open.
+    open: Option<Part>,
     citations: Vec<CitationData>,
     usage: Option<UsageData>,
     /// Clients were told this end, but it was not settled.
@@ -67,17 +71,33 @@ impl Remains {
         let mut remains = Self::default();
         let mut cursor = log.cursor(0);
         for part in std::iter::from_fn(|| cursor.take_ready()).flat_map(|batch| batch.parts) {
-            match serde_json::from_slice(&part) {
-                Ok(Part::TextStart { .. }) => remains.text_open = true,
-                Ok(Part::TextEnd { .. }) => remains.text_open = false,
-                Ok(Part::TextDelta { delta, .. }) => remains.text.push_str(&delta),
-                Ok(Part::DataCitation { data, .. }) => remains.citations.push(data),
-                Ok(Part::DataUsage { data }) => remains.usage = Some(data),
-                Ok(part) if part.is_terminal() => remains.told = Some(part),
-                _ => {}
+            if let Ok(part) = serde_json::from_slice(&part) {
+                remains.add(part);
             }
         }
         remains
+    }
+
+    fn add(&mut self, part: Part) {
+        match part {
+            Part::TextStart { id } => self.open = Some(Part::TextEnd { id }),
+            Part::ReasoningStart { id } => self.open = Some(Part::ReasoningEnd { id }),
+            Part::TextEnd { .. } | Part::ReasoningEnd { .. } => self.open = None,
+            Part::TextDelta { delta, .. } => {
+                self.written.push_str(&delta);
+                self.text.push_str(&delta);
+            }
+            Part::ReasoningDelta { delta, .. } => self.written.push_str(&delta),
+            Part::ToolInputStart { tool_name, .. } => self.written.push_str(&tool_name),
+            Part::ToolInputDelta { input_text_delta, .. } => {
+                self.written.push_str(&input_text_delta);
+            }
+            Part::StartStep {} => self.written.clear(),
+            Part::DataCitation { data, .. } => self.citations.push(data),
+            Part::DataUsage { data } => self.usage = Some(data),
+            part if part.is_terminal() => self.told = Some(part),
+            _ => {}
+        }
     }
 
     fn end(&self) -> End {
@@ -88,31 +108,51 @@ impl Remains {
         }
     }
 
-    /// As clients were told, or as for a turn that was cut off: nothing before the first token,
-    /// otherwise prompt and text.
-    fn items(&self, prompt: Option<i32>) -> Vec<Item> {
-        if self.text.is_empty() && self.usage.is_none() {
-            return Vec::new();
+    /// The steps as the turn's row has them, the last one with what the log knows of it.
+    fn steps(&self, turn: &Turn) -> Vec<Step> {
+        let mut steps: Vec<Step> = serde_json::from_value(turn.steps.clone()).unwrap_or_default();
+        if steps.is_empty() {
+            // It had not been written down, or was begun by the last release.
+            let prompt_tokens = turn.prompt_tokens.and_then(|n| u32::try_from(n).ok());
+            steps.push(Step {
+                model: turn.model.clone(),
+                provider: turn.provider.clone(),
+                prompt_tokens: prompt_tokens.unwrap_or_default(),
+                ..Step::default()
+            });
         }
-        let told = self.usage.as_ref();
-        let provenance = told.map_or(Provenance::Estimated, |usage| usage.provenance);
-        let item = |meter, quantity| Item { meter, quantity, provenance };
-        let mut items = vec![Item::exact(Meter::Requests, 1)];
-        match told {
-            Some(told) => items.extend([
+        if let Some(last) = steps.last_mut() {
+            last.output_tokens = last.output_tokens.max(tokens::count(&self.written));
+        }
+        steps
+    }
+
+    /// As clients were told, or as for a turn that was cut off: nothing before the first token,
+    /// otherwise prompts and what was written.
+    fn bills(&self, steps: &[Step]) -> Vec<StepBill> {
+        let request = Item::exact(Meter::Requests, 1);
+        if let (Some(told), Some(last)) = (&self.usage, steps.last()) {
+            let item = |meter, quantity| Item { meter, quantity, provenance: told.provenance };
+            let mut items = vec![
+                request,
                 item(Meter::InputTokens, told.input_tokens - told.cached_input_tokens),
                 item(Meter::CachedInputTokens, told.cached_input_tokens),
                 item(Meter::OutputTokens, told.output_tokens - told.reasoning_tokens),
                 item(Meter::ReasoningTokens, told.reasoning_tokens),
-            ]),
-            None => items.extend([
-                item(Meter::InputTokens, i64::from(prompt.unwrap_or(0))),
-                item(Meter::OutputTokens, i64::from(tokens::count(&self.text))),
-            ]),
+            ];
+            let parts = [Meter::CachedInputTokens, Meter::ReasoningTokens];
+            items.retain(|item| item.quantity != 0 || !parts.contains(&item.meter));
+            return vec![StepBill { model: Some(last.model.clone()), items }];
         }
-        let parts = [Meter::CachedInputTokens, Meter::ReasoningTokens];
-        items.retain(|item| item.quantity != 0 || !parts.contains(&item.meter));
-        items
+        let written = |step: &Step| step.output_tokens > 0;
+        if !steps.iter().any(written) {
+            return Vec::new();
+        }
+        let mut bills: Vec<StepBill> = steps.iter().map(Step::bill).collect();
+        if let Some(first) = bills.first_mut() {
+            first.items.insert(0, request);
+        }
+        bills
     }
 }
 
@@ -138,27 +178,27 @@ async fn close(
     }
     let remains = Remains::of(&log);
     let end = remains.end();
-    let keep_log = save(&mut tx, &turn, &remains, &end).await?;
-    let items = remains.items(turn.prompt_tokens);
+    let steps = remains.steps(&turn);
+    let keep_log = save(&mut tx, &turn, &remains, &end, &steps).await?;
+    let bills = remains.bills(&steps);
+    let items: Vec<Item> = bills.iter().flat_map(|bill| bill.items.clone()).collect();
     let (chat, embedding) = Price::quoted(&mut tx, tenant, id).await?;
     let bill = Bill {
         tenant,
         user: turn.user_id,
         assistant: None, // the reservation says whose it was
-        turn: Some(id),
-        document: None,
-        model: Some(turn.model.clone()),
+        source: Source::Turn(id),
         embedding_model: None,
         prices: Prices { chat, embedding },
-        step: 0,
-        items: items.clone(),
+        first_step: 0,
+        steps: bills,
     };
     let cost = metering::settle_turn(&mut tx, id, &bill).await?;
     if log.is_empty() {
         log.append(&Part::Start { message_id: turn.answer_id });
     }
-    if remains.text_open {
-        log.append(&Part::TextEnd { id: Part::TEXT.into() });
+    if let Some(end_of_block) = &remains.open {
+        log.append(end_of_block);
     }
     log.append_all(&last_parts(&end, UsageData::of(&items, cost)));
     let (fresh, end_offset) = log.lines_from(written);
@@ -190,9 +230,11 @@ async fn save(
     turn: &Turn,
     remains: &Remains,
     end: &End,
+    steps: &[Step],
 ) -> diesel::QueryResult<bool> {
     let tenant = turn.tenant_id;
-    NewMessage {
+    let stored = conversations::is_kept(tx, tenant, turn.conversation_id).await?;
+    let message = NewMessage {
         tenant_id: tenant,
         id: turn.answer_id,
         conversation_id: turn.conversation_id,
@@ -201,9 +243,10 @@ async fn save(
         role: "assistant",
         status: end.state(),
         content: &remains.text,
+    };
+    if stored {
+        message.insert(tx).await?;
     }
-    .insert(tx)
-    .await?;
     let cited = remains.citations.iter().cloned();
     let rows: Vec<Citation> = cited.map(|data| data.row(tenant, turn.id)).collect();
     let keep_log = citations::insert(tx, &rows).await?;
@@ -213,8 +256,13 @@ async fn save(
         error_code: end.code(),
         first_token_ms: None,
         latency_ms: i32::try_from(elapsed.max(0)).unwrap_or(i32::MAX),
+        provider: steps.last().map_or(&turn.provider, |step| &step.provider),
+        model: steps.last().map_or(&turn.model, |step| &step.model),
+        steps: json(steps),
     };
     turn.close(tx, ending).await?;
-    conversations::answered(tx, turn).await?;
+    if stored {
+        conversations::answered(tx, turn).await?;
+    }
     Ok(keep_log)
 }

@@ -20,7 +20,8 @@ use super::unsettled::Unsettled;
 use crate::cluster::Cluster;
 use crate::config::ChatSettings;
 use crate::limiter::{Charge, Plans, RateLimiter};
-use crate::llm::{ChatModel, tokens};
+use crate::llm::router::{Catalogue, Router};
+use crate::llm::tokens;
 use crate::retrieval::Retriever;
 use crate::runtime::Tasks;
 use crate::store::turns::{self, Turn};
@@ -46,8 +47,8 @@ pub struct ChatParts {
     pub tasks: Tasks,
     pub node: NodeId,
     pub settings: ChatSettings,
-    pub model: Arc<dyn ChatModel>,
-    pub default_model: String,
+    pub catalogue: Catalogue,
+    pub router: Router,
     pub max_output_tokens: u32,
     pub retriever: Retriever,
     pub limiter: RateLimiter,
@@ -153,8 +154,11 @@ impl Chat {
             return Err(Refused::Draining);
         }
         let limits = self.core.plans.limits_of(ctx.tenant).await?;
-        let estimate = tokens::count(asked.question().map_or("", Question::as_str))
-            .saturating_add(TYPICAL_TOKENS);
+        let estimate = match asked.given() {
+            Some(given) => tokens::count_messages(&given.messages),
+            None => tokens::count(asked.question().map_or("", Question::as_str)),
+        };
+        let estimate = estimate.saturating_add(TYPICAL_TOKENS);
         let charge =
             self.core.limiter.admit(ctx, limits, estimate).await.map_err(Refused::RateLimited)?;
         let place = tokio::select! {
@@ -365,6 +369,7 @@ fn fingerprint(asked: &Asked) -> Vec<u8> {
         What::Regenerate { message, .. } => {
             hash.update([&[0, 2], message.uuid().as_bytes().as_slice()].concat());
         }
+        What::Given(given) => hash.update([&[0, 3], given.fingerprint.as_slice()].concat()),
     }
     hash.finalize().to_vec()
 }

@@ -3,9 +3,10 @@
 use super::answer::{Answer, End, citations};
 use super::log::{encode, json_lines};
 use super::open::{Opened, Order};
-use super::part::{CitationData, ErrorData, Part, UsageData};
-use crate::llm::tokens;
-use crate::metering::{self, Bill, Item, Prices};
+use super::part::{CitationData, ErrorData, FinishData, Part, UsageData};
+use super::step::{Step, json, quantity};
+use crate::llm::FinishReason;
+use crate::metering::{self, Bill, Item, Prices, Source, StepBill};
 use crate::store::citations::{self as citation_rows, Citation};
 use crate::store::messages::NewMessage;
 use crate::store::turns::{Ending, Turn};
@@ -34,54 +35,25 @@ impl End {
     }
 }
 
-/// What a turn used, by the published rules: an answer is billed with its prompt; a stop bills the
-/// prompt and what was produced; a failure before the first token bills nothing but what the
-/// provider reported. `prompt` is our own count, 0 when the model was never asked.
-fn items(answer: &Answer, prompt: u32) -> Vec<Item> {
-    let produced = answer.first_token.is_some();
-    let reported = answer.usage.input.is_some() || answer.usage.output.is_some();
-    if matches!(answer.end, End::Failed { .. }) && !produced && !reported {
+/// What a turn used: a request, where anything is billed, what its steps used, and what was embedded.
+fn bills(answer: &Answer, steps: &[Step]) -> Vec<StepBill> {
+    let mut bills: Vec<StepBill> = steps.iter().map(Step::bill).collect();
+    let used = bills.iter().any(|step| !step.items.is_empty());
+    if matches!(answer.end, End::Failed { .. }) && !used {
         return Vec::new();
     }
-    let mut items = vec![Item::exact(Meter::Requests, 1)];
-    if prompt > 0 {
-        let usage = &answer.usage;
-        let input = (Meter::InputTokens, Meter::CachedInputTokens);
-        items.extend(split(input, usage.input, usage.cached, || prompt));
-        let output = (Meter::OutputTokens, Meter::ReasoningTokens);
-        items.extend(split(output, usage.output, usage.reasoning, || tokens::count(&answer.text)));
+    if bills.is_empty() {
+        bills.push(StepBill::default());
     }
+    let Some(first) = bills.first_mut() else { return bills };
+    first.items.insert(0, Item::exact(Meter::Requests, 1));
     if answer.embedding_tokens > 0 {
         let provenance =
             if answer.embedding_exact { Provenance::Exact } else { Provenance::Estimated };
         let quantity = quantity(answer.embedding_tokens);
-        items.push(Item { meter: Meter::EmbeddingTokens, quantity, provenance });
+        first.items.push(Item { meter: Meter::EmbeddingTokens, quantity, provenance });
     }
-    items
-}
-
-fn quantity(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-/// A total that the provider reported, without and with its special part; our own count where it
-/// reported none.
-fn split(
-    (plain, special): (Meter, Meter),
-    total: Option<u64>,
-    part: Option<u64>,
-    count: impl Fn() -> u32,
-) -> Vec<Item> {
-    let Some(total) = total else {
-        let quantity = i64::from(count());
-        return vec![Item { meter: plain, quantity, provenance: Provenance::Estimated }];
-    };
-    let part = part.unwrap_or(0).min(total);
-    let mut items = vec![Item::exact(plain, quantity(total - part))];
-    if part > 0 {
-        items.push(Item::exact(special, quantity(part)));
-    }
-    items
+    bills
 }
 
 /// The last parts of a log: usage, where there is any, what an error means, and the terminal part.
@@ -108,14 +80,17 @@ pub(super) struct Settlement {
     conversation: ConversationId,
     question: MessageId,
     answer: MessageId,
-    assistant: AssistantId,
-    model: String,
+    assistant: Option<AssistantId>,
     embedding_model: String,
     prices: Prices,
     end: End,
+    finish: Option<FinishReason>,
     text: String,
+    /// False: the client keeps the conversation.
+    stored: bool,
     citations: Vec<CitationData>,
-    items: Vec<Item>,
+    steps: Vec<Step>,
+    bills: Vec<StepBill>,
     first_token_ms: Option<i32>,
     latency_ms: i32,
     /// The first offset that is not written down yet, and the parts from there on as JSON lines.
@@ -133,12 +108,11 @@ pub(super) struct Settled {
 }
 
 impl Settlement {
-    /// Of a turn whose answer ended; `prompt` is our own count of its input, and `written` says how
-    /// much of its log the journal has.
+    /// Of a turn whose answer ended; `unwritten` is what the journal has not of its log.
     pub(super) fn new(
         (order, opened): (&Order, &Opened),
         answer: Answer,
-        prompt: u32,
+        steps: Vec<Step>,
         embedding_model: &str,
         unwritten: (usize, String),
     ) -> Self {
@@ -149,16 +123,18 @@ impl Settlement {
             conversation: order.conversation,
             question: opened.question,
             answer: opened.answer,
-            assistant: opened.assistant,
-            model: opened.model.clone(),
+            assistant: opened.billed_to,
             prices: opened.prices.clone(),
             embedding_model: embedding_model.to_owned(),
             citations: citations(&answer.passages).collect(),
-            items: items(&answer, prompt),
+            bills: bills(&answer, &steps),
+            steps,
+            finish: answer.finish,
+            stored: opened.given.is_none(),
             first_token_ms: answer.first_token.map(|waited| millis(waited.as_millis())),
             latency_ms: millis(answer.started.elapsed().as_millis()),
             end: answer.end,
-            text: answer.text,
+            text: answer.speech.text,
             unwritten,
             told: Vec::new(),
         }
@@ -166,7 +142,7 @@ impl Settlement {
 
     /// The end to tell clients when it cannot be settled yet: without what it cost.
     pub(super) fn tell(&mut self) -> Vec<Part> {
-        self.told = last_parts(&self.end, UsageData::of(&self.items, None));
+        self.told = self.last(None);
         self.told.clone()
     }
 
@@ -189,19 +165,27 @@ impl Settlement {
             status: self.end.state(),
             content: &self.text,
         };
-        message.insert(&mut tx).await?;
+        if self.stored {
+            message.insert(&mut tx).await?;
+        }
         let keep_log = citation_rows::insert(&mut tx, &self.citation_rows()).await?;
+        let last = self.steps.last();
         let ending = Ending {
             state: self.end.state(),
             error_code: self.end.code(),
             first_token_ms: self.first_token_ms,
             latency_ms: self.latency_ms,
+            provider: last.map_or(&turn.provider, |step| &step.provider),
+            model: last.map_or(&turn.model, |step| &step.model),
+            steps: json(&self.steps),
         };
         turn.close(&mut tx, ending).await?;
-        conversations::answered(&mut tx, &turn).await?;
+        if self.stored {
+            conversations::answered(&mut tx, &turn).await?;
+        }
         let cost = metering::settle_turn(&mut tx, turn.id, &self.bill()).await?;
         let last = match self.told.as_slice() {
-            [] => last_parts(&self.end, UsageData::of(&self.items, cost)),
+            [] => self.last(cost),
             told => told.to_vec(),
         };
         match keep_log {
@@ -212,9 +196,28 @@ impl Settlement {
         Ok(Some(Settled { last, keep_log }))
     }
 
-    /// What the model read and wrote.
+    /// The last parts of the log, with what it cost.
+    fn last(&self, cost: Option<i64>) -> Vec<Part> {
+        let items: Vec<Item> = self.items().copied().collect();
+        let mut last = last_parts(&self.end, UsageData::of(&items, cost));
+        if let (End::Complete, Some(reason)) = (&self.end, self.finish)
+            && reason != FinishReason::Stop
+        {
+            last.insert(
+                last.len().saturating_sub(1),
+                Part::DataFinish { data: FinishData { reason } },
+            );
+        }
+        last
+    }
+
+    fn items(&self) -> impl Iterator<Item = &Item> {
+        self.bills.iter().flat_map(|bill| &bill.items)
+    }
+
+    /// What the models read and wrote.
     pub(super) fn tokens(&self) -> u64 {
-        let chat = self.items.iter().filter(|item| item.meter.is_of_chat());
+        let chat = self.items().filter(|item| item.meter.is_of_chat());
         chat.map(|item| u64::try_from(item.quantity).unwrap_or(0)).sum()
     }
 
@@ -222,14 +225,12 @@ impl Settlement {
         Bill {
             tenant: self.tenant,
             user: self.user,
-            assistant: Some(self.assistant),
-            turn: Some(self.turn),
-            document: None,
-            model: Some(self.model.clone()),
+            assistant: self.assistant,
+            source: Source::Turn(self.turn),
             embedding_model: Some(self.embedding_model.clone()),
             prices: self.prices.clone(),
-            step: 0,
-            items: self.items.clone(),
+            first_step: 0,
+            steps: self.bills.clone(),
         }
     }
 

@@ -11,10 +11,10 @@ use super::replay::end_as_stored;
 use super::service::Core;
 use super::session::Start;
 use super::settle::{Settled, Settlement, last_parts};
+use super::step::Steps;
 use crate::store::turns::Turn;
 use crate::store::{Db, DbError};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -50,23 +50,21 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
     let accepted =
         Accepted { turn: order.turn, conversation: order.conversation, log: Arc::clone(&log) };
     drop(reply.send(Ok(accepted)));
-    let prompt_tokens = Arc::new(AtomicU32::new(0));
+    let steps = Steps::default();
     let (finish, finished) = oneshot::channel();
     let (report, reported) = oneshot::channel();
-    let journal =
-        Journal::new(&core, order.ctx.tenant, Arc::clone(&log), Arc::clone(&prompt_tokens));
+    let journal = Journal::new(&core, order.ctx.tenant, Arc::clone(&log), steps.clone());
     core.tasks.spawn("turn-journal", async move {
         let written = journal.run(finished).await;
         let _gone = report.send(written); // only a turn that panicked does not wait
     });
-    let answer = answer(&core, &order, &opened, &log, &ends, &prompt_tokens).await;
+    let answer = answer(&core, &order, &opened, &log, &ends, &steps).await;
     let (state, started) = (answer.end.state(), answer.started);
     drop(finish);
     let written = reported.await.unwrap_or(0);
-    let prompt = prompt_tokens.load(Ordering::Relaxed);
     let model = core.retriever.embedding_model();
     let unwritten = (written, log.lines_from(written).0);
-    let settlement = Settlement::new((&order, &opened), answer, prompt, model, unwritten);
+    let settlement = Settlement::new((&order, &opened), answer, steps.all(), model, unwritten);
     charge.settle(settlement.tokens()).await; // before anybody hears the end and asks again
     settle(&core, settlement, &log).await;
     core.live.mark_ended(order.turn);
@@ -76,13 +74,18 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
         turn_id: order.turn,
         state: state.into(),
     };
-    core.events.publish(order.ctx.tenant, order.ctx.user, &event);
+    if order.asked.given().is_none() {
+        core.events.publish(order.ctx.tenant, order.ctx.user, &event);
+    }
     metrics::counter!("docent_turns_total", "outcome" => state).increment(1);
     metrics::histogram!("docent_turn_seconds").record(started.elapsed());
 }
 
 /// Before the asker hears: a tab of theirs learns of the turn no later than of its first part.
 fn announce(core: &Core, order: &Order) {
+    if order.asked.given().is_some() {
+        return; // in no tab's list
+    }
     let (conversation_id, turn_id) = (order.conversation, order.turn);
     let publish = |event| core.events.publish(order.ctx.tenant, order.ctx.user, &event);
     if let (true, Some(question)) = (order.is_new, order.asked.question()) {

@@ -9,7 +9,7 @@ use super::extract::{ExtractError, Extracted, Extractor, Format};
 use super::progress::Progress;
 use crate::embedding::{EmbedError, Embedder};
 use crate::jobs::{Queue, backoff_seconds};
-use crate::metering::{self, Bill, Item, Prices};
+use crate::metering::{self, Bill, Item, Prices, Source, StepBill};
 use crate::retrieval::{OWN_INDEX_FROM, give_own_index};
 use crate::store::chunks::NewChunk;
 use crate::store::documents::Document;
@@ -198,21 +198,20 @@ impl Ingestor {
         let provenance = if work.exact { Provenance::Exact } else { Provenance::Estimated };
         let quantity = i64::try_from(work.embedding_tokens).unwrap_or(i64::MAX);
         let embedding = Price::of(&mut tx, tenant, self.embedder.name()).await?;
+        let items = vec![
+            Item::exact(Meter::Pages, i64::from(pages)),
+            Item::exact(Meter::StoredBytes, document.bytes),
+            Item { meter: Meter::EmbeddingTokens, quantity, provenance },
+        ];
         let bill = Bill {
             tenant,
             user: document.user_id,
             assistant: None,
-            turn: None,
-            document: Some(id),
-            model: None,
+            source: Source::Document(id),
             embedding_model: Some(self.embedder.name().to_owned()),
-            prices: Prices { chat: None, embedding },
-            step: 0,
-            items: vec![
-                Item::exact(Meter::Pages, i64::from(pages)),
-                Item::exact(Meter::StoredBytes, document.bytes),
-                Item { meter: Meter::EmbeddingTokens, quantity, provenance },
-            ],
+            prices: Prices { embedding, ..Prices::default() },
+            first_step: 0,
+            steps: vec![StepBill { model: None, items }],
         };
         metering::bill_now(&mut tx, &bill).await?.map_err(IngestError::Quota)?;
         tx.commit().await?;

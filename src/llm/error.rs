@@ -105,10 +105,11 @@ impl LlmError {
             | Self::Idle { .. }
             | Self::Cut
             | Self::Broken { .. } => true,
-            Self::Status(refusal) => refusal.is_transient(),
-            Self::Upstream(_) => {
-                matches!(self.code(), "model_failed" | "model_overloaded" | "model_busy")
-            }
+            Self::Status(refusal) => self.code() != "model_unpaid" && refusal.is_transient(),
+            Self::Upstream(_) => matches!(
+                self.code(),
+                "model_failed" | "model_overloaded" | "model_busy" | "model_timeout"
+            ),
             Self::Request { .. } | Self::Protocol { .. } => false,
         }
     }
@@ -157,22 +158,56 @@ fn by_status(refusal: &Refusal) -> &'static str {
         413 => "model_too_long",
         429 => "model_busy",
         503 | 529 => "model_overloaded",
+        504 => "model_timeout",
         _ => "model_failed",
     }
 }
 
-/// The codes that say more than a status does.
+/// What says more than a status does: a code, or the words of servers whose codes say nothing.
 fn by_complaint(complaint: &Complaint) -> Option<&'static str> {
-    Some(match complaint.code.as_deref()? {
-        "insufficient_quota" | "billing_hard_limit_reached" => "model_unpaid",
-        "context_length_exceeded" | "string_above_max_length" => "model_too_long",
+    let code = complaint.code.as_deref().and_then(by_code);
+    code.or_else(|| by_words(complaint.message.as_deref()?))
+}
+
+/// The codes of all providers; none means two things.
+fn by_code(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "insufficient_quota" | "billing_hard_limit_reached" | "billing_error" => "model_unpaid",
+        "context_length_exceeded"
+        | "string_above_max_length"
+        | "request_too_large"
+        | "exceed_context_size_error" => "model_too_long",
         "content_filter" | "content_policy_violation" => "model_refused",
-        "invalid_api_key" | "invalid_authentication" => "model_unauthorized",
-        "model_not_found" => "model_unknown",
-        "rate_limit_exceeded" | "rate_limit_error" | "429" => "model_busy",
-        "overloaded_error" | "overloaded" | "503" | "529" => "model_overloaded",
+        "invalid_api_key"
+        | "invalid_authentication"
+        | "authentication_error"
+        | "permission_error"
+        | "api_key_invalid"
+        | "unauthenticated"
+        | "permission_denied" => "model_unauthorized",
+        "model_not_found" | "not_found_error" | "not_found" => "model_unknown",
+        "rate_limit_exceeded" | "rate_limit_error" | "resource_exhausted" | "429" => "model_busy",
+        "overloaded_error" | "overloaded" | "unavailable" | "503" | "529" => "model_overloaded",
+        "timeout_error" | "deadline_exceeded" => "model_timeout",
         _ => return None,
     })
+}
+
+fn by_words(message: &str) -> Option<&'static str> {
+    let message = message.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
+    if says(&[
+        "maximum context length",
+        "prompt is too long",
+        "input token count",
+        "exceeds the available context size",
+    ]) {
+        Some("model_too_long")
+    } else if says(&["credit balance is too low"]) {
+        Some("model_unpaid")
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -191,6 +226,24 @@ mod tests {
         assert_eq!(status(429, None).code(), "model_busy");
         assert_eq!(status(500, Some("server_error")).code(), "model_failed");
         assert_eq!(status(401, Some("whatever")).code(), "model_unauthorized");
+    }
+
+    #[test]
+    fn words_tell_what_codes_do_not() {
+        let words = |message: &str| {
+            let (code, message) = (Some("invalid_request_error".into()), Some(message.into()));
+            let complaint = Complaint { code, message };
+            LlmError::Status(Refusal { status: 400, complaint, retry_after: None }).code()
+        };
+        for (message, code) in [
+            ("This model's maximum context length is 8192 tokens.", "model_too_long"),
+            ("prompt is too long: 210000 tokens > 200000 maximum", "model_too_long"),
+            ("The input token count (9) exceeds the maximum allowed (8).", "model_too_long"),
+            ("Your credit balance is too low to access the API.", "model_unpaid"),
+            ("messages: roles must alternate", "model_failed"),
+        ] {
+            assert_eq!(words(message), code, "{message}");
+        }
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! What a model says, piece by piece.
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
 /// One step of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChatEvent {
@@ -19,7 +22,8 @@ pub enum ChatEvent {
 }
 
 /// Why an answer ended in good order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum FinishReason {
     /// The model was done.
     Stop,
@@ -33,7 +37,7 @@ pub enum FinishReason {
 }
 
 /// Tokens as the provider counted them. Absent means unknown, never zero.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenUsage {
     /// Of the prompt, what was cached included.
     pub input: Option<u64>,

@@ -16,12 +16,12 @@ mod usage;
 mod verify;
 mod warn;
 
-pub use bill::{Bill, Item, Prices};
+pub use bill::{Bill, Item, Prices, Source, StepBill};
 pub use chain::{FORMAT, moment};
 pub use correct::{Correction, correct};
 pub use months::{close_months, make_months, retain};
 pub use price_list::{LIST, PriceError, load_prices};
-pub use reserve::{Ask, Grant, QuotaExceeded, ReserveError, quote, reserve};
+pub use reserve::{Ask, Grant, QuotaExceeded, ReserveError, extend, quote, reserve};
 pub use seal::{Pass, seal};
 pub use settle::{adjust, bill_now, release_document, settle_turn};
 pub use usage::{Group, Overview, Slice, Totals, Typical, overview, typical};

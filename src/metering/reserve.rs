@@ -2,8 +2,8 @@
 
 use super::bill::Prices;
 use crate::store::Conn;
-use crate::store::reservations::{self, Granted, Limit, Request};
-use crate::types::{AssistantId, Ctx, NodeId, TurnId};
+use crate::store::reservations::{self, Extension, Granted, Limit, Request};
+use crate::types::{AssistantId, Ctx, NodeId, TenantId, TurnId};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 use thiserror::Error;
@@ -11,8 +11,10 @@ use thiserror::Error;
 /// What a turn wants.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
-    pub assistant: AssistantId,
-    pub model: &'a str,
+    /// Whose it is in the sums by assistant.
+    pub assistant: Option<AssistantId>,
+    /// Any of these may answer.
+    pub models: &'a [String],
     pub embedding_model: &'a str,
     /// The most input tokens its prompt can have.
     pub input: i64,
@@ -31,7 +33,7 @@ pub struct Grant {
     pub output: i64,
     /// Admitted over a soft limit.
     pub over_quota: bool,
-    /// The most it can cost; `None`: the model is unpriced.
+    /// The most it can cost; `None`: one of the models is unpriced.
     pub cost_nano_usd: Option<i64>,
     pub prices: Prices,
 }
@@ -91,7 +93,7 @@ impl From<Granted> for Grant {
             output: granted.output,
             over_quota: granted.over_quota,
             cost_nano_usd: granted.cost,
-            prices: Prices { chat: granted.price, embedding: granted.embedding_price },
+            prices: Prices { chat: granted.quoted, embedding: granted.embedding_price },
         }
     }
 }
@@ -125,6 +127,23 @@ pub async fn quote(conn: &mut Conn, ctx: Ctx, ask: Ask<'_>) -> Result<Grant, Res
     Ok(granted?.into())
 }
 
+/// Reserves for one more step of a turn, in the periods in which the turn began.
+///
+/// # Errors
+/// As [`reserve`]; a turn that is closed has nothing left.
+pub async fn extend(
+    conn: &mut Conn,
+    tenant: TenantId,
+    turn: TurnId,
+    ask: Ask<'_>,
+) -> Result<Grant, ReserveError> {
+    let (models, input, output) = (ask.models, ask.input, ask.output);
+    let least_output = ask.least_output;
+    let step = Extension { tenant, turn, models, input, output, least_output };
+    let granted = reservations::extend(conn, step).await?;
+    Ok(granted.ok_or(diesel::result::Error::NotFound)??.into())
+}
+
 fn request(ctx: Ctx, turn: TurnId, owner: NodeId, ask: Ask<'_>) -> Request<'_> {
     Request {
         tenant: ctx.tenant,
@@ -133,7 +152,7 @@ fn request(ctx: Ctx, turn: TurnId, owner: NodeId, ask: Ask<'_>) -> Request<'_> {
         turn,
         owner,
         lasts: LASTS.as_secs_f64(),
-        model: ask.model,
+        models: ask.models,
         embedding_model: ask.embedding_model,
         input: ask.input,
         output: ask.output,

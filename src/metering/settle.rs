@@ -1,6 +1,6 @@
 //! Settlement: what was used goes into the ledger, the counters follow, what was reserved is free.
 
-use super::bill::{Bill, Item, Prices};
+use super::bill::{Bill, Item, Prices, Source, StepBill};
 use super::reserve::QuotaExceeded;
 use crate::store::Conn;
 use crate::store::ledger::{self, NewEntry};
@@ -39,24 +39,41 @@ pub async fn bill_now(conn: &mut Conn, bill: &Bill) -> QueryResult<Result<(), Qu
 pub async fn adjust(conn: &mut Conn, turn: TurnId, bill: &Bill) -> QueryResult<()> {
     let billed = ledger::of_turns(conn, bill.tenant, &[turn]).await?;
     let estimated = billed.iter().any(|entry| entry.provenance == Provenance::Estimated.as_str());
-    if billed.iter().any(|entry| entry.step > 0) || !(estimated || billed.is_empty()) {
+    let adjusted = billed.iter().any(|entry| entry.kind == "adjustment");
+    if adjusted || !(estimated || billed.is_empty()) {
         return Ok(());
     }
-    let difference = |meter: Meter| {
-        let was = billed.iter().filter(|entry| entry.meter == meter.as_str());
+    // Steps that were billed and did not happen count, too.
+    let last = billed.iter().map(|entry| entry.step.saturating_add(1)).max().unwrap_or(0);
+    let known = i16::try_from(bill.steps.len()).unwrap_or(i16::MAX);
+    let steps = (0..last.max(known)).map(|n| difference(bill, &billed, n)).collect();
+    let later = Bill { first_step: Bill::LATER, steps, ..bill.clone() };
+    if later.steps.iter().all(|step| step.items.is_empty()) {
+        return Ok(());
+    }
+    let unchecked = append(conn, &later, false).await?;
+    debug_assert!(unchecked.is_ok(), "what was used is billed, whatever the limits");
+    Ok(())
+}
+
+/// What a step used less what it was billed, in the model that it was billed for.
+fn difference(bill: &Bill, billed: &[ledger::TurnEntry], n: i16) -> StepBill {
+    let of_step = || billed.iter().filter(|entry| entry.step == n);
+    let used = usize::try_from(n).ok().and_then(|n| bill.steps.get(n));
+    let model = of_step().find(|entry| entry.meter == Meter::InputTokens.as_str());
+    let model = model.and_then(|entry| entry.model.clone());
+    let item = |meter: Meter| {
+        let was = of_step().filter(|entry| entry.meter == meter.as_str());
         let was: i64 = was.map(|entry| entry.quantity).sum();
-        let is = bill.items.iter().find(|item| item.meter == meter);
+        let is = used.and_then(|step| step.items.iter().find(|item| item.meter == meter));
         let quantity = is.map_or(0, |item| item.quantity) - was;
         let provenance = is.map_or(Provenance::Exact, |item| item.provenance);
         (quantity != 0).then_some(Item { meter, quantity, provenance })
     };
-    let items: Vec<Item> = Meter::ALL.into_iter().filter_map(difference).collect();
-    if items.is_empty() {
-        return Ok(());
+    StepBill {
+        model: model.or_else(|| used?.model.clone()),
+        items: Meter::ALL.into_iter().filter_map(item).collect(),
     }
-    let unchecked = append(conn, &Bill { step: 1, items, ..bill.clone() }, false).await?;
-    debug_assert!(unchecked.is_ok(), "what was used is billed, whatever the limits");
-    Ok(())
 }
 
 /// A document is deleted: what it stored is not stored any more. Do it last in the transaction.
@@ -77,13 +94,14 @@ pub async fn release_document(
         tenant,
         user,
         assistant: None,
-        turn: None,
-        document: Some(document),
-        model: None,
+        source: Source::Document(document),
         embedding_model: None,
         prices: Prices::default(),
-        step: 1,
-        items: vec![Item::exact(Meter::StoredBytes, -stored)],
+        first_step: 1,
+        steps: vec![StepBill {
+            model: None,
+            items: vec![Item::exact(Meter::StoredBytes, -stored)],
+        }],
     };
     let unchecked = append(conn, &bill, false).await?;
     debug_assert!(unchecked.is_ok(), "what is gone is gone, whatever the limits");
@@ -96,7 +114,7 @@ async fn append(
     checked: bool,
 ) -> QueryResult<Result<(), QuotaExceeded>> {
     let (entries, whose) = (bill.entries(), (bill.tenant, Some(bill.user), bill.assistant));
-    Ok(match reservations::bill(conn, whose, bill.source(), &entries, checked).await? {
+    Ok(match reservations::bill(conn, whose, bill.source.uuid(), &entries, checked).await? {
         Ok(appended) => {
             if appended > 0 {
                 count(&entries);

@@ -49,8 +49,8 @@ pub struct NewConversation<'a> {
     pub user_id: UserId,
     pub assistant_id: AssistantId,
     pub title: &'a str,
-    /// A draft is tried in it.
-    pub trial: bool,
+    /// `chat`; `trial`: a draft is tried in it; `api`: made for one turn. Lists have the first only.
+    pub kind: &'a str,
 }
 
 impl NewConversation<'_> {
@@ -60,13 +60,13 @@ impl NewConversation<'_> {
     }
 }
 
-const SELECT: &str = "SELECT c.id, c.assistant_id, c.trial,
-       CASE WHEN c.trial THEN a.draft->>'name' ELSE a.name END AS assistant_name, c.title, c.leaf_id, t.id AS running_turn_id,
+const SELECT: &str = "SELECT c.id, c.assistant_id, c.kind = 'trial' AS trial,
+       CASE c.kind WHEN 'trial' THEN a.draft->>'name' ELSE a.name END AS assistant_name, c.title, c.leaf_id, t.id AS running_turn_id,
        t.question_id AS running_question_id, t.answer_id AS running_answer_id, c.created_at, c.updated_at
      FROM conversations c
      JOIN assistants a ON a.tenant_id = c.tenant_id AND a.id = c.assistant_id
      LEFT JOIN turns t ON t.tenant_id = c.tenant_id AND t.conversation_id = c.id AND t.state = 'running'
-     WHERE c.tenant_id = $1 AND c.user_id = $2";
+     WHERE c.tenant_id = $1 AND c.user_id = $2 AND c.kind <> 'api'";
 
 impl Conversation {
     /// Only the user's own: somebody else's is not there.
@@ -95,7 +95,7 @@ impl Conversation {
     ) -> QueryResult<Vec<Self>> {
         let (time, id) = before.unzip();
         diesel::sql_query(format!(
-            "{SELECT} AND NOT c.trial AND ($3::timestamptz IS NULL OR (c.updated_at, c.id) < ($3, $4))
+            "{SELECT} AND c.kind = 'chat' AND ($3::timestamptz IS NULL OR (c.updated_at, c.id) < ($3, $4))
              ORDER BY c.updated_at DESC, c.id DESC LIMIT $5"
         ))
         .bind::<Uuid, _>(tenant)
@@ -118,10 +118,34 @@ pub async fn assistant_of(
     conversations::table
         .find((tenant, id))
         .filter(conversations::user_id.eq(user))
-        .select((conversations::assistant_id, conversations::trial))
+        .select((conversations::assistant_id, conversations::kind.eq("trial")))
         .first(conn)
         .await
         .optional()
+}
+
+/// Whether a conversation is stored at all: not one that was made for one turn.
+pub async fn is_kept(conn: &mut Conn, tenant: TenantId, id: ConversationId) -> QueryResult<bool> {
+    let kind: Option<String> = conversations::table
+        .find((tenant, id))
+        .select(conversations::kind)
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(kind.is_some_and(|kind| kind != "api"))
+}
+
+/// Deletes what was made for one turn, so many seconds after it; needs a system transaction.
+pub async fn delete_passing(conn: &mut Conn, seconds: f64) -> QueryResult<usize> {
+    diesel::sql_query(
+        "DELETE FROM conversations c
+         WHERE c.kind = 'api' AND c.created_at < now() - make_interval(secs => $1)
+           AND NOT EXISTS (SELECT FROM turns t WHERE t.tenant_id = c.tenant_id AND t.conversation_id = c.id
+             AND (t.state = 'running' OR t.ended_at > now() - make_interval(secs => $1)))",
+    )
+    .bind::<diesel::sql_types::Double, _>(seconds)
+    .execute(conn)
+    .await
 }
 
 /// Locks the user's conversation, so that its branch stays as it is; false when there is none.

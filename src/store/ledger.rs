@@ -28,6 +28,8 @@ pub struct NewEntry {
 #[derive(Clone, Debug, Queryable, Selectable)]
 #[diesel(table_name = usage_ledger)]
 pub struct TurnEntry {
+    /// usage, adjustment or credit.
+    pub kind: String,
     pub turn_id: Option<TurnId>,
     pub step: i16,
     pub meter: String,

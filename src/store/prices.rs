@@ -1,12 +1,13 @@
 //! Prices, in nano-dollars for a million units. A version is never changed.
 
 use super::Conn;
-use crate::types::{Meter, TenantId};
+use crate::types::{Meter, TenantId, TurnId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid};
 use diesel_async::RunQueryDsl;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 const MILLION: i128 = 1_000_000;
 /// As the database's `cost_of`: a cost that large is a mistake, and sums of it must not overflow.
@@ -106,25 +107,39 @@ impl Price {
             .optional()
     }
 
-    /// The prices a turn was quoted: of its model and of its embedding model.
+    /// The prices a turn was quoted: of the models that may answer, and of its embedding model.
     pub async fn quoted(
         conn: &mut Conn,
         tenant: TenantId,
-        turn: crate::types::TurnId,
-    ) -> QueryResult<(Option<Self>, Option<Self>)> {
-        let mut found = [None, None];
-        for (column, place) in ["price_version", "embedding_price_version"].iter().zip(&mut found) {
-            *place = diesel::sql_query(format!(
-                "SELECT p.* FROM reservations r CROSS JOIN LATERAL price_version($1, r.{column}) p
-                 WHERE r.tenant_id = $1 AND r.turn_id = $2 AND p.version IS NOT NULL"
-            ))
-            .bind::<Uuid, _>(tenant)
-            .bind::<Uuid, _>(turn)
-            .get_result(conn)
-            .await
-            .optional()?;
+        turn: TurnId,
+    ) -> QueryResult<(BTreeMap<String, Option<Self>>, Option<Self>)> {
+        #[derive(QueryableByName)]
+        struct Row {
+            /// `None`: what embeds.
+            #[diesel(sql_type = Nullable<Text>)]
+            of: Option<String>,
+            #[diesel(embed)]
+            price: Price,
         }
-        let [chat, embedding] = found;
+        let rows: Vec<Row> = diesel::sql_query(
+            "SELECT v.of, p.* FROM reservations r
+             CROSS JOIN LATERAL (
+               SELECT q.key AS of, q.value AS version FROM jsonb_each_text(r.quoted) q
+               UNION ALL SELECT NULL, r.embedding_price_version) v
+             CROSS JOIN LATERAL price_version($1, v.version) p
+             WHERE r.tenant_id = $1 AND r.turn_id = $2 AND p.version IS NOT NULL",
+        )
+        .bind::<Uuid, _>(tenant)
+        .bind::<Uuid, _>(turn)
+        .load(conn)
+        .await?;
+        let (mut chat, mut embedding) = (BTreeMap::new(), None);
+        for row in rows {
+            match row.of {
+                Some(model) => drop(chat.insert(model, Some(row.price))),
+                None => embedding = Some(row.price),
+            }
+        }
         Ok((chat, embedding))
     }
 

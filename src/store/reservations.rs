@@ -7,20 +7,22 @@ use super::prices::Price;
 use crate::types::{AssistantId, NodeId, TenantId, TurnId, UserId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Double, Jsonb, Nullable, Text, Timestamptz, Uuid};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Jsonb, Nullable, Text, Timestamptz, Uuid};
 use diesel_async::RunQueryDsl;
+use std::collections::BTreeMap;
 
 /// What a turn wants to hold.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     pub tenant: TenantId,
     pub user: UserId,
-    pub assistant: AssistantId,
+    pub assistant: Option<AssistantId>,
     pub turn: TurnId,
     pub owner: NodeId,
     /// Seconds until the sweeper may settle it.
     pub lasts: f64,
-    pub model: &'a str,
+    /// Any of these may answer.
+    pub models: &'a [String],
     pub embedding_model: &'a str,
     pub input: i64,
     pub output: i64,
@@ -49,15 +51,18 @@ pub struct Limit {
     pub resets_at: Option<DateTime<Utc>>,
 }
 
+/// What models cost; `None`: unpriced.
+pub type Quoted = BTreeMap<String, Option<Price>>;
+
 /// What was granted.
 #[derive(Clone, Debug)]
 pub struct Granted {
     pub output: i64,
     /// Over a soft limit.
     pub over_quota: bool,
-    /// The most it can cost; `None`: unpriced.
+    /// The most it can cost; `None`: one of the models is unpriced.
     pub cost: Option<i64>,
-    pub price: Option<Price>,
+    pub quoted: Quoted,
     pub embedding_price: Option<Price>,
 }
 
@@ -65,12 +70,12 @@ pub struct Granted {
 struct Outcome {
     #[diesel(sql_type = Nullable<BigInt>)]
     granted: Option<i64>,
-    #[diesel(sql_type = Bool)]
-    over_quota: bool,
+    #[diesel(sql_type = Nullable<Bool>)]
+    over_quota: Option<bool>,
     #[diesel(sql_type = Nullable<BigInt>)]
     cost: Option<i64>,
     #[diesel(sql_type = Nullable<Jsonb>)]
-    price: Option<serde_json::Value>,
+    quoted: Option<serde_json::Value>,
     #[diesel(sql_type = Nullable<Jsonb>)]
     embedding_price: Option<serde_json::Value>,
     #[diesel(embed)]
@@ -110,8 +115,23 @@ impl Broken {
     }
 }
 
-const RESERVE: &str = "SELECT granted, over_quota, cost,
-        CASE WHEN (price).version IS NOT NULL THEN to_jsonb(price) END AS price,
+impl Outcome {
+    fn result(self) -> Result<Granted, Limit> {
+        fn read<T: serde::de::DeserializeOwned>(json: Option<serde_json::Value>) -> Option<T> {
+            json.and_then(|json| serde_json::from_value(json).ok())
+        }
+        let Some(output) = self.granted else { return Err(self.broken.limit()) };
+        Ok(Granted {
+            output,
+            over_quota: self.over_quota.unwrap_or_default(),
+            cost: self.cost,
+            quoted: read(self.quoted).unwrap_or_default(),
+            embedding_price: read(self.embedding_price),
+        })
+    }
+}
+
+const RESERVE: &str = "SELECT granted, over_quota, cost, quoted,
         CASE WHEN (embedding_price).version IS NOT NULL THEN to_jsonb(embedding_price) END AS embedding_price,
         scope, period, meter, max_amount, used, reserved, resets_at
      FROM reserve_turn($1, $2, $3, $4, $5, make_interval(secs => $6), $7, $8, $9, $10, $11, $12, $13)";
@@ -126,11 +146,11 @@ pub async fn reserve(
     let outcome: Outcome = diesel::sql_query(RESERVE)
         .bind::<Uuid, _>(request.tenant)
         .bind::<Uuid, _>(request.user)
-        .bind::<Uuid, _>(request.assistant)
+        .bind::<Nullable<Uuid>, _>(request.assistant)
         .bind::<Uuid, _>(request.turn)
         .bind::<Uuid, _>(request.owner)
         .bind::<Double, _>(request.lasts)
-        .bind::<Text, _>(request.model)
+        .bind::<Array<Text>, _>(request.models)
         .bind::<Text, _>(request.embedding_model)
         .bind::<BigInt, _>(request.input)
         .bind::<BigInt, _>(request.output)
@@ -139,18 +159,39 @@ pub async fn reserve(
         .bind::<Bool, _>(keep)
         .get_result(conn)
         .await?;
-    let price =
-        |json: Option<serde_json::Value>| json.and_then(|json| serde_json::from_value(json).ok());
-    Ok(match outcome.granted {
-        Some(output) => Ok(Granted {
-            output,
-            over_quota: outcome.over_quota,
-            cost: outcome.cost,
-            price: price(outcome.price),
-            embedding_price: price(outcome.embedding_price),
-        }),
-        None => Err(outcome.broken.limit()),
-    })
+    Ok(outcome.result())
+}
+
+/// One more step of a turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Extension<'a> {
+    pub tenant: TenantId,
+    pub turn: TurnId,
+    pub models: &'a [String],
+    pub input: i64,
+    pub output: i64,
+    pub least_output: i64,
+}
+
+const EXTEND: &str =
+    "SELECT *, NULL::jsonb AS embedding_price FROM extend_turn($1, $2, $3, $4, $5, $6)";
+
+/// Adds to a turn's reservation; `None` when there is none that is open.
+pub async fn extend(
+    conn: &mut Conn,
+    step: Extension<'_>,
+) -> QueryResult<Option<Result<Granted, Limit>>> {
+    let outcome: Option<Outcome> = diesel::sql_query(EXTEND)
+        .bind::<Uuid, _>(step.tenant)
+        .bind::<Uuid, _>(step.turn)
+        .bind::<Array<Text>, _>(step.models)
+        .bind::<BigInt, _>(step.input)
+        .bind::<BigInt, _>(step.output)
+        .bind::<BigInt, _>(step.least_output)
+        .get_result(conn)
+        .await
+        .optional()?;
+    Ok(outcome.map(Outcome::result))
 }
 
 /// Closes the turn's reservation, appends the entries and moves the counters; false when somebody

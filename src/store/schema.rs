@@ -107,7 +107,7 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         leaf_id -> Nullable<Uuid>,
-        trial -> Bool,
+        kind -> Text,
     }
 }
 
@@ -488,6 +488,7 @@ diesel::table! {
         owner -> Uuid,
         expires_at -> Timestamptz,
         created_at -> Timestamptz,
+        quoted -> Jsonb,
     }
 }
 
@@ -556,6 +557,7 @@ diesel::table! {
         created_at -> Timestamptz,
         ended_at -> Nullable<Timestamptz>,
         question_id -> Uuid,
+        steps -> Jsonb,
     }
 }
 

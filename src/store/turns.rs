@@ -23,8 +23,10 @@ pub struct Turn {
     pub request_hash: Vec<u8>,
     pub provider: String,
     pub model: String,
-    /// Our own count, once the model was asked.
+    /// Of a turn that a node of the last release runs: our own count.
     pub prompt_tokens: Option<i32>,
+    /// What was asked of which model, step by step.
+    pub steps: serde_json::Value,
     pub latency_ms: Option<i32>,
     pub created_at: DateTime<Utc>,
 }
@@ -56,13 +58,17 @@ impl NewTurn<'_> {
 }
 
 /// How a turn ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Ending<'a> {
     /// complete, stopped or failed.
     pub state: &'a str,
     pub error_code: Option<&'a str>,
     pub first_token_ms: Option<i32>,
     pub latency_ms: i32,
+    /// Who answered at last.
+    pub provider: &'a str,
+    pub model: &'a str,
+    pub steps: serde_json::Value,
 }
 
 impl Turn {
@@ -132,6 +138,9 @@ impl Turn {
                 turns::error_code.eq(ending.error_code),
                 turns::first_token_ms.eq(ending.first_token_ms),
                 turns::latency_ms.eq(ending.latency_ms),
+                turns::provider.eq(ending.provider),
+                turns::model.eq(ending.model),
+                turns::steps.eq(ending.steps),
                 turns::ended_at.eq(diesel::dsl::now),
             ))
             .execute(conn)
@@ -140,15 +149,15 @@ impl Turn {
     }
 }
 
-/// Notes how many tokens the model was sent.
-pub async fn set_prompt_tokens(
+/// Notes what was asked of which model so far.
+pub async fn set_steps(
     conn: &mut Conn,
     tenant: TenantId,
     id: TurnId,
-    tokens: i32,
+    steps: serde_json::Value,
 ) -> QueryResult<()> {
     diesel::update(turns::table.find((tenant, id)))
-        .set(turns::prompt_tokens.eq(tokens))
+        .set(turns::steps.eq(steps))
         .execute(conn)
         .await?;
     Ok(())

@@ -3,7 +3,9 @@
 use crate::accounts::Login;
 use crate::limiter::{Plans, RateLimiter};
 use crate::runtime::Tasks;
-use crate::store::{Db, DbError, exported, nodes, refresh_tokens, segments, turns, ws_tickets};
+use crate::store::{
+    Db, DbError, conversations, exported, nodes, refresh_tokens, segments, turns, ws_tickets,
+};
 use crate::telemetry::MetricsPage;
 use std::time::Duration;
 
@@ -46,6 +48,7 @@ impl Janitor {
         ws_tickets::delete_expired(&mut tx).await?;
         refresh_tokens::delete_expired(&mut tx).await?;
         segments::delete_old(&mut tx, self.retention.as_secs_f64()).await?;
+        conversations::delete_passing(&mut tx, self.retention.as_secs_f64()).await?;
         turns::free_keys(&mut tx).await?;
         nodes::delete_gone(&mut tx).await?;
         exported::forget_old_notices(&mut tx).await?;

@@ -316,3 +316,59 @@ async fn an_assistant_answers_from_its_collections_only() {
     assert_eq!(olga.patch(&path, json!({"collection": null})).await.1["collection"], Value::Null);
     assert_eq!(finds(json!(["Law"])).await, Vec::<String>::new());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_client_asks_a_specialist_with_the_whole_conversation() {
+    let world = World::start().await;
+    let (olga, ben) = (owner(&world, "olga@acme.test").await, world.user("ben@acme.test").await);
+    olga.has_document("law.md", b"The notice period is ninety days.").await;
+    let id = drafts(&olga, "pirate", json!({"temperature": 0.5})).await;
+    let body = json!({"specialist_id": "pirate", "message": "And the notice period at sea?",
+        "conversation_history": [{"role": "user", "content": "Ahoy!"},
+                                 {"role": "assistant", "content": "Arr."}]});
+    assert_eq!(ben.post("/chat/send", body.clone()).await.0, 404, "it is not published");
+    publishes(&olga, &id, "").await;
+    let (status, answer) = ben.post("/chat/send", body.clone()).await;
+    assert_eq!((status, &answer["content"]), (200, &json!("Forty-two. [1]")), "{answer}");
+    assert_eq!(
+        (&answer["specialist_id"], &answer["specialist_name"]),
+        (&json!("pirate"), &json!("Pirate"))
+    );
+    assert_eq!((&answer["provider"], &answer["model"]), (&json!("openai"), &json!("gpt-4o-mini")));
+    assert_eq!((&answer["input_tokens"], &answer["output_tokens"]), (&json!(120), &json!(7)));
+    assert_eq!(answer["estimated_cost_usd"], json!(0.000_022_2), "{answer}");
+    assert!(answer["latency_ms"].is_u64());
+    let request = world.provider.requests().pop().unwrap();
+    let said = |n: usize| request["messages"][n]["content"].as_str().unwrap().to_owned();
+    assert!(
+        said(0).contains("Talk like a pirate.") && said(0).contains("ninety days"),
+        "{}",
+        said(0)
+    );
+    assert_eq!([said(1), said(2), said(3)], ["Ahoy!", "Arr.", "And the notice period at sea?"]);
+    assert_eq!(request["temperature"], 0.5);
+
+    let stream = ben.request(Method::POST, "/chat/stream").body(body.to_string()).send().await;
+    let mut stream = crate::support::Stream::new(stream.unwrap());
+    let mut events = stream.rest().await;
+    let last = events.pop().unwrap();
+    assert_eq!(last.event.as_deref(), Some("done"));
+    let delta =
+        |event: &crate::support::Event| event.part()["content"].as_str().unwrap().to_owned();
+    assert_eq!(events.iter().map(delta).collect::<String>(), "Forty-two. [1]");
+    assert_eq!(last.part()["content"], "Forty-two. [1]");
+    assert_eq!(ben.get("/v1/conversations").await.1["data"], json!([]), "nothing of it is stored");
+
+    for (field, value) in [
+        ("message", json!(" ")),
+        ("conversation_history", json!(vec![json!({"role": "user", "content": "x"}); 201])),
+    ] {
+        let mut wrong = body.clone();
+        wrong[field] = value;
+        let (status, problem) = ben.post("/chat/send", wrong).await;
+        assert_eq!((status, &problem["field"]), (400, &json!(field)), "{problem}");
+    }
+    world.provider.always(crate::support::Script::error(401, "invalid_api_key"));
+    assert_eq!(ben.post("/chat/send", body).await.0, 502);
+    world.database.check_books().await;
+}

@@ -5,7 +5,7 @@
 use crate::support::Database;
 use diesel_async::RunQueryDsl;
 use docent::accounts::{NewTenant, add_user, create_tenant};
-use docent::metering::{self, Ask, Bill, Item, Prices, ReserveError};
+use docent::metering::{self, Ask, Bill, Item, Prices, ReserveError, Source, StepBill};
 use docent::runtime::Tasks;
 use docent::store::assistants::Assistant;
 use docent::store::conversations::NewConversation;
@@ -60,6 +60,7 @@ struct Office {
     people: Vec<UserId>,
     documents: Vec<DocumentId>,
     price: Price,
+    models: [String; 1],
     books: Mutex<OwnBooks>,
 }
 
@@ -92,7 +93,8 @@ impl Office {
         tx.commit().await.unwrap();
         let documents = (0..15).map(|_| DocumentId::new()).collect();
         let (tenant, books) = (tenant.id, Mutex::default());
-        Self { db, database, tenant, assistant, people, documents, price, books }
+        let models = ["gpt-4o-mini".to_owned()];
+        Self { db, database, tenant, assistant, people, documents, price, models, books }
     }
 
     fn books<T>(&self, look: impl FnOnce(&mut OwnBooks) -> T) -> T {
@@ -161,10 +163,10 @@ impl Office {
         self.books(|books| books.held.push(held));
     }
 
-    fn ask(&self, input: i64, output: i64, least_output: i64) -> Ask<'static> {
+    fn ask(&self, input: i64, output: i64, least_output: i64) -> Ask<'_> {
         Ask {
-            assistant: self.assistant,
-            model: "gpt-4o-mini",
+            assistant: Some(self.assistant),
+            models: &self.models,
             embedding_model: "none",
             input,
             output,
@@ -181,7 +183,7 @@ impl Office {
             user_id: user,
             assistant_id: self.assistant,
             title: "Books",
-            trial: false,
+            kind: "chat",
         };
         new.insert(tx).await.unwrap();
         let new = NewTurn {
@@ -217,7 +219,7 @@ impl Office {
             },
             Item::exact(Meter::EmbeddingTokens, dice.random_range(0..50)),
         ];
-        let bill = self.bill(held.user, Some(held.turn), None, items);
+        let bill = self.bill(held.user, Source::Turn(held.turn), items);
         let mut tx = self.db.tenant(self.tenant).await.unwrap();
         if dice.random_bool(0.1) {
             let moments = dice.random_range(1..20);
@@ -235,7 +237,8 @@ impl Office {
         }
         tx.commit().await.unwrap();
         if settled {
-            let twice = self.books(|books| books.billed.insert(held.turn.uuid(), bill.items));
+            let twice = self
+                .books(|books| books.billed.insert(held.turn.uuid(), bill.steps[0].items.clone()));
             assert!(twice.is_none(), "{} was settled twice", held.turn);
         }
     }
@@ -243,7 +246,7 @@ impl Office {
     async fn bill_document(&self, dice: &mut StdRng) {
         let document = self.documents[dice.random_range(0..self.documents.len())];
         let pages = Item::exact(Meter::Pages, dice.random_range(1..5));
-        let bill = self.bill(self.people[0], None, Some(document), vec![pages]);
+        let bill = self.bill(self.people[0], Source::Document(document), vec![pages]);
         let mut tx = self.db.tenant(self.tenant).await.unwrap();
         if let Err(why) = metering::bill_now(&mut tx, &bill).await.unwrap() {
             assert_eq!((why.meter.as_str(), why.scope.as_str()), ("pages", "tenant"));
@@ -254,29 +257,25 @@ impl Office {
         }
         // Noted while the rows are locked: of two bills for one document the first one counts.
         self.books(|books| {
-            books.billed.entry(document.uuid()).or_insert(bill.items);
+            books.billed.entry(document.uuid()).or_insert(bill.steps[0].items.clone());
         });
         tx.commit().await.unwrap();
     }
 
-    fn bill(
-        &self,
-        user: UserId,
-        turn: Option<TurnId>,
-        document: Option<DocumentId>,
-        items: Vec<Item>,
-    ) -> Bill {
+    fn bill(&self, user: UserId, source: Source, items: Vec<Item>) -> Bill {
+        let model = Some(self.models[0].clone());
         Bill {
             tenant: self.tenant,
             user,
             assistant: None,
-            turn,
-            document,
-            model: Some("gpt-4o-mini".to_owned()),
+            source,
             embedding_model: None,
-            prices: Prices { chat: Some(self.price.clone()), embedding: None },
-            step: 0,
-            items,
+            prices: Prices {
+                chat: model.iter().map(|model| (model.clone(), Some(self.price.clone()))).collect(),
+                embedding: None,
+            },
+            first_step: 0,
+            steps: vec![StepBill { model, items }],
         }
     }
 
@@ -361,7 +360,7 @@ async fn the_books_are_right_whatever_happens() {
     // Whatever was forgotten is settled in the end, and then nothing is held any more.
     for turn in office.books(|books| books.held.clone()) {
         let mut tx = office.db.tenant(office.tenant).await.unwrap();
-        let bill = office.bill(turn.user, Some(turn.turn), None, Vec::new());
+        let bill = office.bill(turn.user, Source::Turn(turn.turn), Vec::new());
         metering::settle_turn(&mut tx, turn.turn, &bill).await.unwrap();
         tx.commit().await.unwrap();
         office.books(|books| {

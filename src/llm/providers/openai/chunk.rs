@@ -7,23 +7,26 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::llm::{FinishReason, TokenUsage};
-
-/// More tokens than any model's window: a count above it is a bug of the server, not a bill.
-const ABSURD_TOKENS: u64 = 100_000_000;
+use super::calls::Piece;
+use crate::llm::{
+    FinishReason, TokenUsage,
+    providers::said::{count, part_of},
+};
 
 /// What one frame says.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Chunk {
     /// More text; may be empty.
     pub(super) text: String,
-    /// The model is at work though it shows nothing: reasoning.
-    pub(super) thinking: bool,
+    /// More of what the model thinks; may be empty.
+    pub(super) reasoning: String,
+    /// More of the calls it makes.
+    pub(super) calls: Vec<Piece>,
     /// Set on the last frame with a choice.
     pub(super) finish: Option<FinishReason>,
-    /// Set where the server reports usage, on any frame.
-    pub(super) usage: Option<TokenUsage>,
-    /// The server reports a failure instead; the whole frame, for `Complaint::parse`.
+    /// Known where the server reports usage, on any frame.
+    pub(super) usage: TokenUsage,
+    /// The server reports a failure instead; the whole frame.
     pub(super) failure: Option<Value>,
 }
 
@@ -31,6 +34,8 @@ pub(super) struct Chunk {
 struct Frame {
     choices: Option<Value>,
     usage: Option<Value>,
+    /// Groq's place for usage.
+    x_groq: Option<Value>,
     error: Option<Value>,
 }
 
@@ -44,12 +49,14 @@ impl Chunk {
         }
         let choice = frame.choices.as_ref().and_then(first_choice);
         let said = choice.and_then(|choice| choice.get("delta").or_else(|| choice.get("message")));
-        let has_text = |key: &str| said.and_then(|said| said.get(key)).is_some_and(is_text);
+        let elsewhere = || frame.x_groq.as_ref()?.get("usage");
+        let counted = frame.usage.as_ref().filter(|usage| !usage.is_null()).or_else(elsewhere);
         Some(Self {
             text: said.map(text).unwrap_or_default(),
-            thinking: has_text("reasoning_content") || has_text("reasoning"),
+            reasoning: said.map(reasoning).unwrap_or_default(),
+            calls: said.map(calls).unwrap_or_default(),
             finish: choice.and_then(|choice| finish(choice.get("finish_reason")?.as_str()?)),
-            usage: frame.usage.as_ref().and_then(usage),
+            usage: counted.map(usage).unwrap_or_default(),
             failure: None,
         })
     }
@@ -66,15 +73,47 @@ fn first_choice(choices: &Value) -> Option<&Value> {
 fn text(said: &Value) -> String {
     match said.get("content") {
         Some(Value::String(text)) if !text.is_empty() => text.clone(),
-        Some(Value::Array(parts)) => {
-            parts.iter().filter_map(|part| part.get("text")?.as_str()).collect()
-        }
+        Some(Value::Array(parts)) => texts(parts),
         _ => said.get("refusal").and_then(Value::as_str).unwrap_or_default().to_owned(),
     }
 }
 
-fn is_text(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| !text.is_empty())
+/// What the model thinks, by the names that vLLM, DeepSeek, Groq and Ollama give it, or among the
+/// parts of the content, as Mistral has it.
+fn reasoning(said: &Value) -> String {
+    let named = |key: &str| said.get(key)?.as_str().filter(|text| !text.is_empty());
+    if let Some(text) = named("reasoning_content").or_else(|| named("reasoning")) {
+        return text.to_owned();
+    }
+    let parts = said.get("content").and_then(Value::as_array).into_iter().flatten();
+    parts.filter_map(|part| part.get("thinking")?.as_array()).map(|parts| texts(parts)).collect()
+}
+
+fn texts(parts: &[Value]) -> String {
+    parts.iter().filter_map(|part| part.get("text")?.as_str()).collect()
+}
+
+fn calls(said: &Value) -> Vec<Piece> {
+    let pieces = said.get("tool_calls").and_then(Value::as_array).into_iter().flatten();
+    pieces.map(piece).collect()
+}
+
+fn piece(call: &Value) -> Piece {
+    let word = |value: Option<&Value>| {
+        value.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let function = call.get("function");
+    let arguments = function.and_then(|function| function.get("arguments"));
+    Piece {
+        index: call.get("index").and_then(Value::as_u64),
+        id: word(call.get("id")),
+        name: word(function.and_then(|function| function.get("name"))),
+        arguments: match arguments {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(json)) => json.clone(),
+            Some(parsed) => parsed.to_string(),
+        },
+    }
 }
 
 fn finish(reason: &str) -> Option<FinishReason> {
@@ -84,25 +123,24 @@ fn finish(reason: &str) -> Option<FinishReason> {
         "stop" | "eos" | "end_turn" | "stop_sequence" => FinishReason::Stop,
         "length" | "max_tokens" | "model_length" => FinishReason::Length,
         "content_filter" | "safety" => FinishReason::ContentFilter,
+        "tool_calls" | "function_call" | "tool_use" => FinishReason::ToolCalls,
         _ => FinishReason::Other,
     })
 }
 
-fn usage(usage: &Value) -> Option<TokenUsage> {
-    let count = |value: Option<&Value>| value?.as_u64().filter(|n| *n <= ABSURD_TOKENS);
+fn usage(usage: &Value) -> TokenUsage {
     let part = |details: &str, key: &str| count(usage.get(details)?.get(key));
     let (input, output) =
         (count(usage.get("prompt_tokens")), count(usage.get("completion_tokens")));
-    // A part that is larger than its whole is a mistake, and the whole is what is billed.
-    let of = |part: Option<u64>, whole: Option<u64>| part.filter(|n| Some(*n) <= whole);
-    let usage = TokenUsage {
+    // DeepSeek's name for it.
+    let hits = || count(usage.get("prompt_cache_hit_tokens"));
+    TokenUsage {
         input,
-        cached: of(part("prompt_tokens_details", "cached_tokens"), input),
-        cache_written: of(part("prompt_tokens_details", "cache_write_tokens"), input),
+        cached: part_of(input, part("prompt_tokens_details", "cached_tokens").or_else(hits)),
+        cache_written: part_of(input, part("prompt_tokens_details", "cache_write_tokens")),
         output,
-        reasoning: of(part("completion_tokens_details", "reasoning_tokens"), output),
-    };
-    (usage != TokenUsage::default()).then_some(usage)
+        reasoning: part_of(output, part("completion_tokens_details", "reasoning_tokens")),
+    }
 }
 
 #[cfg(test)]
@@ -124,8 +162,22 @@ mod tests {
         ] {
             assert_eq!(parse(json), Chunk { text: "Hi".into(), ..Chunk::default() }, "{json}");
         }
-        let thinking = parse(r#"{"choices":[{"delta":{"reasoning_content":"hm"}}]}"#);
-        assert!(thinking.thinking && thinking.text.is_empty());
+        for json in [
+            r#"{"choices":[{"delta":{"reasoning_content":"hm","reasoning":"hm"}}]}"#,
+            r#"{"choices":[{"delta":{"content":"","reasoning":"hm"}}]}"#,
+            r#"{"choices":[{"delta":{"content":[{"type":"thinking",
+                "thinking":[{"type":"text","text":"hm"}]}]}}]}"#,
+        ] {
+            assert_eq!(parse(json), Chunk { reasoning: "hm".into(), ..Chunk::default() }, "{json}");
+        }
+        let calls = parse(
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":1,"id":"","function":
+            {"name":"f","arguments":{"x":1}}},{"function":{"arguments":null}}]}}]}"#,
+        )
+        .calls;
+        let name = Some("f".to_owned());
+        let first = Piece { index: Some(1), id: None, name, arguments: "{\"x\":1}".into() };
+        assert_eq!(calls, [first, Piece::default()]);
     }
 
     #[test]
@@ -142,21 +194,23 @@ mod tests {
         let usage = |json: &str| parse(&format!(r#"{{"usage":{json}}}"#)).usage;
         assert_eq!(
             usage(r#"{"prompt_tokens":7,"completion_tokens":0}"#),
-            Some(TokenUsage { input: Some(7), output: Some(0), ..TokenUsage::default() })
+            TokenUsage { input: Some(7), output: Some(0), ..TokenUsage::default() }
         );
         assert_eq!(
             usage(r#"{"prompt_tokens":-7,"completion_tokens":3}"#),
-            Some(TokenUsage { output: Some(3), ..TokenUsage::default() })
+            TokenUsage { output: Some(3), ..TokenUsage::default() }
         );
         let parts = |cached: u64| {
             let json = format!(
                 r#"{{"prompt_tokens":9,"prompt_tokens_details":{{"cached_tokens":{cached}}},
                     "completion_tokens":5,"completion_tokens_details":{{"reasoning_tokens":5}}}}"#
             );
-            usage(&json).map(|usage| (usage.cached, usage.reasoning))
+            (usage(&json).cached, usage(&json).reasoning)
         };
-        assert_eq!(parts(8), Some((Some(8), Some(5))));
-        assert_eq!(parts(10), Some((None, Some(5))), "more than the whole prompt");
+        assert_eq!(parts(8), (Some(8), Some(5)));
+        assert_eq!(parts(10), (None, Some(5)), "more than the whole prompt");
+        let groq = parse(r#"{"usage":null,"x_groq":{"usage":{"prompt_tokens":7}}}"#).usage;
+        assert_eq!(groq.input, Some(7));
         for nothing in [
             "null",
             "{}",
@@ -164,7 +218,7 @@ mod tests {
             r#"{"prompt_tokens":1e300,"completion_tokens":99999999999}"#,
             r#"{"prompt_tokens":"7"}"#,
         ] {
-            assert_eq!(usage(nothing), None, "{nothing}");
+            assert_eq!(usage(nothing), TokenUsage::default(), "{nothing}");
         }
     }
 
@@ -181,6 +235,6 @@ mod tests {
             "message":{"role":"assistant","content":"All"}}],"usage":{"prompt_tokens":1}}"#,
         );
         assert_eq!((chunk.text.as_str(), chunk.finish), ("All", Some(FinishReason::Length)));
-        assert_eq!(chunk.usage.unwrap().input, Some(1));
+        assert_eq!(chunk.usage.input, Some(1));
     }
 }

@@ -4,20 +4,17 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 
-use super::{Deadlines, OpenAi};
+use super::OpenAi;
+use crate::llm::providers::tests::{Answer, KEY, http, patience, question};
 use crate::types::Secret;
 use crate::{
     llm::{
-        ChatEvent, ChatMessage, ChatModel as _, ChatRequest, FinishReason, LlmError, Role,
-        TokenUsage, Wait,
+        ChatEvent, ChatModel as _, Deadlines, FinishReason, Headroom, Left, LlmError, TokenUsage,
+        Wait,
     },
-    net::{
-        Backoff, ClientOptions, client,
-        script::{Reply, Script},
-    },
+    net::script::{Reply, Script},
 };
 
-const KEY: &str = "sk-test-0123456789";
 const HELLO: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n\
     data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hällo\"}}],\"usage\":null}\n\n";
 const WORLD: &str =
@@ -35,48 +32,73 @@ const COUNTED: TokenUsage = TokenUsage {
     reasoning: None,
 };
 
-fn model(server: &Script) -> OpenAi {
-    let client = client(&ClientOptions::default()).unwrap();
-    let second = Duration::from_secs(1);
-    OpenAi::new(client, &server.url("/v1/"), Some(Secret::new(KEY)))
-        .with_deadlines(Deadlines { headers: second, first_token: second, idle: second })
-        .with_backoff(Backoff {
-            base: Duration::from_millis(2),
-            cap: Duration::from_millis(50),
-            retries: 2,
-        })
+/// Two calls at once after a thought, as OpenAI and its kin stream them.
+pub(in crate::llm::providers) const CALLS: &str = concat!(
+    r#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":null,"reasoning_content":"Two cities. "},"finish_reason":null}],"usage":null}"#,
+    "\n\n",
+    r#"data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"call_a","type":"function","function":{"name":"weather","arguments":""}}]},"finish_reason":null}]}"#,
+    "\n\n",
+    r#"data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"city\":"}}]}}]}"#,
+    "\n\n: ping\n\ndata:\n\n",
+    r#"data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"\"Köln\"}"}}]}}]}"#,
+    "\r\n\r\n",
+    r#"data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":1,"id":"call_b","type":"function","function":{"name":"weather","arguments":"{\"city\":\"Bonn\"}"}}]}}]}"#,
+    "\n\n",
+    r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}"#,
+    "\n\n",
+    r#"data: {"choices":[],"usage":{"prompt_tokens":82,"completion_tokens":34,"total_tokens":116,"prompt_tokens_details":{"cached_tokens":64},"completion_tokens_details":{"reasoning_tokens":4}}}"#,
+    "\n\ndata: [DONE]\n\n",
+);
+
+/// What that says.
+pub(in crate::llm::providers) fn calls() -> Vec<ChatEvent> {
+    let begin = |index, id: &str| {
+        let (id, name) = (id.to_owned(), "weather".to_owned());
+        ChatEvent::ToolBegin { index, id, name, signature: None }
+    };
+    let input = |index, json: &str| ChatEvent::ToolInput { index, json: json.to_owned() };
+    vec![
+        ChatEvent::Reasoning { text: "Two cities. ".into(), signature: None },
+        begin(0, "call_a"),
+        input(0, r#"{"city":"#),
+        input(0, r#""Köln"}"#),
+        begin(1, "call_b"),
+        input(1, r#"{"city":"Bonn"}"#),
+        ChatEvent::Finished(FinishReason::ToolCalls),
+        ChatEvent::Usage(TokenUsage {
+            input: Some(82),
+            cached: Some(64),
+            cache_written: None,
+            output: Some(34),
+            reasoning: Some(4),
+        }),
+    ]
 }
 
-fn request() -> ChatRequest {
-    let messages = vec![ChatMessage::new(Role::User, "Hello?")];
-    ChatRequest::new("m-1", messages, 64)
+fn model(server: &Script) -> OpenAi {
+    OpenAi::new(http(), &server.url("/v1/"), Some(Secret::new(KEY))).with_deadlines(patience())
 }
 
 type Outcome = (String, Option<FinishReason>, Option<TokenUsage>, Option<LlmError>);
 
-/// Everything that an answer gave, in order: nothing may follow a finish but usage.
+/// Everything that an answer of text gave: nothing may follow a finish but usage.
 async fn run(model: &OpenAi) -> Outcome {
     let mut outcome: Outcome = Default::default();
-    let mut stream = match model.ask(request()).await {
-        Ok(answering) => answering.events,
-        Err(error) => return (String::new(), None, None, Some(error)),
-    };
-    while let Some(event) = stream.next().await {
-        assert!(outcome.3.is_none() && outcome.2.is_none(), "something after the end");
+    let Answer { events, error } = Answer::of(model, question()).await;
+    for event in events {
         match event {
-            Ok(ChatEvent::Text(text)) => {
+            ChatEvent::Text(text) => {
                 assert!(!text.is_empty() && outcome.1.is_none());
                 outcome.0.push_str(&text);
             }
-            Ok(ChatEvent::Finished(reason)) => assert!(outcome.1.replace(reason).is_none()),
-            Ok(ChatEvent::Usage(usage)) => {
-                assert!(outcome.1.is_some());
-                outcome.2 = Some(usage);
+            ChatEvent::Finished(reason) => assert!(outcome.1.replace(reason).is_none()),
+            ChatEvent::Usage(usage) => {
+                outcome.2 = Some(outcome.2.unwrap_or_default().updated(usage));
             }
-            Ok(other) => panic!("{other:?}"),
-            Err(error) => outcome.3 = Some(error),
+            other => panic!("{other:?}"),
         }
     }
+    outcome.3 = error;
     outcome
 }
 
@@ -106,19 +128,41 @@ async fn an_answer_streams_and_the_request_is_right() {
 }
 
 #[tokio::test]
-async fn every_split_of_the_bytes_gives_the_same_answer() {
-    let frames = ["\u{feff}", HELLO, WORLD, STOP, USAGE, DONE].concat();
-    let bytes = frames.as_bytes();
-    let replies = (0..bytes.len())
-        .map(|at| Reply::sse().then(&bytes[..at]).then(&bytes[at..]))
-        .collect::<Vec<_>>();
-    let server = Script::start(replies).await;
-    let model = model(&server);
-    for at in 0..bytes.len() {
-        let outcome = run(&model).await;
-        assert!(outcome.3.is_none(), "split at {at}: {:?}", outcome.3);
-        assert_complete(&outcome, "Hällo world", Some(COUNTED));
-    }
+async fn thoughts_and_calls_stream() {
+    let server = Script::start(vec![Reply::sse().then(CALLS)]).await;
+    let answer = Answer::of(&model(&server), question()).await;
+    assert!(answer.error.is_none(), "{:?}", answer.error);
+    assert_eq!(answer.events, calls());
+}
+
+#[tokio::test]
+async fn a_whole_answer_may_hold_calls() {
+    let whole = r#"{"choices":[{"message":{"content":null,"tool_calls":[{"id":"call_a","type":"function",
+        "function":{"name":"weather","arguments":"{}"}}]},"finish_reason":"stop"}]}"#;
+    let server = Script::start(vec![Reply::json(200, "", whole)]).await;
+    let answer = Answer::of(&model(&server), question()).await;
+    let (id, name) = ("call_a".to_owned(), "weather".to_owned());
+    let expected = [
+        ChatEvent::ToolBegin { index: 0, id, name, signature: None },
+        ChatEvent::ToolInput { index: 0, json: "{}".into() },
+        ChatEvent::Finished(FinishReason::ToolCalls),
+    ];
+    assert_eq!(answer.events, expected);
+}
+
+#[tokio::test]
+async fn a_base_with_a_query_keeps_it_and_limits_are_read() {
+    let limits = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\
+        x-ratelimit-remaining-requests: 59\r\nx-ratelimit-reset-requests: 1s\r\n\r\n";
+    let server = Script::start(vec![Reply::raw(limits).then([HELLO, STOP, DONE].concat())]).await;
+    let base = server.url("/openai/deployments/gpt/?api-version=2024-10-21");
+    let model = OpenAi::new(http(), &base, None);
+    let answering = model.ask(question()).await.unwrap();
+    let left = Left { remaining: 59, resets_in: Duration::from_secs(1) };
+    assert_eq!(answering.headroom, Headroom { requests: Some(left), tokens: None });
+    let line = server.requests()[0].lines().next().unwrap().to_owned();
+    let path = "/openai/deployments/gpt/chat/completions?api-version=2024-10-21";
+    assert_eq!(line, format!("POST {path} HTTP/1.1"));
 }
 
 #[tokio::test]
@@ -225,32 +269,27 @@ async fn silence_before_the_first_token_is_thinking() {
 }
 
 #[tokio::test]
-async fn a_busy_server_is_asked_again() {
-    let busy = Reply::json(429, "retry-after-ms: 5\r\n", r#"{"error":{"message":"slow down"}}"#);
-    let down = Reply::json(503, "", "<html>");
-    let fine = Reply::sse().then([HELLO, STOP, USAGE, DONE].concat());
-    let server = Script::start(vec![busy.clone(), down.clone(), fine.clone()]).await;
-    assert_complete(&run(&model(&server)).await, "Hällo", Some(COUNTED));
-    assert_eq!(server.requests().len(), 3);
-
-    let server = Script::start(vec![down.clone(), down.clone(), down, fine]).await;
-    let (_, _, _, error) = run(&model(&server)).await;
-    assert!(matches!(error, Some(LlmError::Status(ref r)) if r.status == 503), "{error:?}");
-    assert_eq!(server.requests().len(), 3);
-}
-
-#[tokio::test]
-async fn a_final_answer_is_not_asked_for_again() {
+async fn a_refusal_is_told_and_not_asked_about_again() {
     let fine = Reply::sse().then([HELLO, STOP].concat());
-    for (reply, code) in [
-        (Reply::json(401, "", r#"{"error":{"code":"invalid_api_key"}}"#), "model_unauthorized"),
-        (Reply::json(429, "", r#"{"error":{"code":"insufficient_quota"}}"#), "model_unpaid"),
-        (Reply::json(429, "retry-after: 60\r\n", "{}"), "model_busy"),
-        (Reply::default().reset(), "model_cut_off"),
+    let busy = r#"{"error":{"message":"slow down","code":"rate_limit_exceeded"}}"#;
+    for (reply, code, retryable) in [
+        (Reply::json(429, "retry-after-ms: 5\r\n", busy), "model_busy", true),
+        (Reply::json(503, "", "<html>"), "model_overloaded", true),
+        (
+            Reply::json(401, "", r#"{"error":{"code":"invalid_api_key"}}"#),
+            "model_unauthorized",
+            false,
+        ),
+        (Reply::json(429, "", r#"{"error":{"code":"insufficient_quota"}}"#), "model_unpaid", false),
+        (Reply::default().reset(), "model_cut_off", true),
     ] {
         let server = Script::start(vec![reply, fine.clone()]).await;
         let (_, _, _, error) = run(&model(&server)).await;
-        assert_eq!(error.as_ref().map(LlmError::code), Some(code), "{error:?}");
+        let error = error.unwrap();
+        assert_eq!((error.code(), error.retryable()), (code, retryable), "{error:?}");
+        if code == "model_busy" {
+            assert_eq!(error.retry_after(), Some(Duration::from_millis(5)));
+        }
         assert_eq!(server.requests().len(), 1);
     }
 }
@@ -260,18 +299,13 @@ async fn nobody_listens() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/v1", listener.local_addr().unwrap());
     drop(listener);
-    let client = client(&ClientOptions::default()).unwrap();
-    let model = OpenAi::new(client.clone(), &base, None).with_backoff(Backoff {
-        base: Duration::from_millis(1),
-        cap: Duration::from_millis(1),
-        retries: 2,
-    });
+    let model = OpenAi::new(http(), &base, None);
     let (_, _, _, error) = run(&model).await;
     let error = error.unwrap();
     assert!(matches!(error, LlmError::Connect { .. }), "{error:?}");
     assert!(!error.to_string().contains("/v1"), "{error}");
     for (base, key) in [("not a url", "k"), ("http://127.0.0.1:1", "k\u{1}")] {
-        let model = OpenAi::new(client.clone(), base, Some(Secret::new(key)));
+        let model = OpenAi::new(http(), base, Some(Secret::new(key)));
         let (_, _, _, error) = run(&model).await;
         assert!(matches!(error, Some(LlmError::Request { .. })), "{error:?}");
     }
@@ -281,7 +315,7 @@ async fn nobody_listens() {
 async fn dropping_the_stream_closes_the_connection_at_once() {
     let mut server = Script::start(vec![Reply::sse().then(HELLO).hang()]).await;
     let model = model(&server);
-    let mut stream = model.ask(request()).await.unwrap().events;
+    let mut stream = model.ask(question()).await.unwrap().events;
     assert!(matches!(stream.next().await, Some(Ok(ChatEvent::Text(_)))));
     drop(stream);
     tokio::time::timeout(Duration::from_millis(500), server.closed(1)).await.unwrap();
@@ -291,15 +325,14 @@ async fn dropping_the_stream_closes_the_connection_at_once() {
 async fn dropping_the_request_closes_the_connection_at_once() {
     let mut server = Script::start(vec![Reply::default().hang()]).await;
     let model = model(&server);
-    let asking = tokio::time::timeout(Duration::from_millis(100), model.ask(request()));
+    let asking = tokio::time::timeout(Duration::from_millis(100), model.ask(question()));
     assert!(asking.await.is_err());
     tokio::time::timeout(Duration::from_millis(500), server.closed(1)).await.unwrap();
 }
 
 #[test]
 fn nothing_printable_holds_the_key_or_the_prompt() {
-    let client = client(&ClientOptions::default()).unwrap();
-    let model = OpenAi::new(client, "https://api.openai.com/v1", Some(Secret::new(KEY)));
-    let shown = format!("{model:?} {:?}", request());
+    let model = OpenAi::new(http(), "https://api.openai.com/v1", Some(Secret::new(KEY)));
+    let shown = format!("{model:?} {:?}", question());
     assert!(!shown.contains(KEY) && !shown.contains("Hello?"), "{shown}");
 }
