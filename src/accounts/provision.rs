@@ -3,11 +3,11 @@
 use super::email::Email;
 use super::error::AccountError;
 use crate::store::Db;
-use crate::store::assistants::Assistant;
+use crate::store::assistant_drafts::create_published;
 use crate::store::plans::Plan;
 use crate::store::tenants::{self, Tenant};
 use crate::store::users::User;
-use crate::types::{AssistantId, Role, TenantId, UserId};
+use crate::types::{Persona, Role, TenantId, UserId};
 
 /// A tenant to be made.
 #[derive(Clone, Debug)]
@@ -53,23 +53,20 @@ pub async fn create_tenant(db: &Db, new: NewTenant) -> Result<Tenant, AccountErr
         let taken = format!("there is a tenant '{}' already", tenant.slug);
         return Err(AccountError::Invalid(taken));
     }
-    default_assistant(tenant.id).insert(&mut tx).await?;
+    create_published(&mut tx, tenant.id, "default", &default_assistant()).await?;
     tx.commit().await?;
     Ok(tenant)
 }
 
-fn default_assistant(tenant: TenantId) -> Assistant {
-    Assistant {
-        tenant_id: tenant,
-        id: AssistantId::new(),
-        slug: "default".into(),
+fn default_assistant() -> Persona {
+    Persona {
         name: "Assistant".into(),
         description: "Answers from your documents and says where the answer stands.".into(),
         greeting: "Ask me about your documents.".into(),
         instructions: "You are a helpful assistant that answers questions about documents. \
                        Be accurate and brief."
             .into(),
-        model: None,
+        ..Persona::default()
     }
 }
 

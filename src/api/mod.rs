@@ -5,6 +5,7 @@
 
 mod body;
 mod health;
+mod legacy;
 mod observe;
 mod openai;
 mod openapi;

@@ -1,10 +1,12 @@
 //! The API's description, generated from the handlers, and a page to read it.
 
+use super::legacy::chat as legacy;
 use super::openai::{self, completions, embeddings};
 use super::problem::Problem;
 use super::v1::{
-    assistants, auth, billing, chat, conversations, estimate, files, keys, messages, models,
-    operator, quota, receipt, server, tenant_models, turns, upload, usage, usage_csv,
+    assistant_edits, assistant_versions, assistants, auth, billing, chat, collections,
+    conversations, estimate, files, keys, messages, models, operator, quota, receipt, server,
+    tenant_models, turns, upload, usage, usage_csv,
 };
 use super::{health, stream};
 use actix_web::{HttpResponse, get};
@@ -22,13 +24,15 @@ use utoipa_swagger_ui::SwaggerUi;
     paths(
         health::healthz, health::readyz, health::metrics, server::server,
         auth::request_code, auth::verify_code, auth::refresh, auth::logout, auth::me, auth::ws_tickets,
-        assistants::list,
+        assistants::list, assistants::get, assistant_edits::create, assistant_edits::edit, assistant_edits::publish,
+        assistant_edits::roll_back, assistant_edits::remove, assistant_versions::list,
+        assistant_versions::try_draft, collections::list, collections::file_under,
         upload::upload, files::list, files::get, files::events, files::content, files::page, files::remove,
         chat::stream, chat::send, estimate::estimate, turns::stream, turns::stop, receipt::receipt, stream::websocket::ws_chat,
         conversations::list, conversations::get, conversations::rename, conversations::remove,
         messages::list, messages::turn_to, quota::quota, usage::usage, usage_csv::usage_csv, billing::ledger,
         billing::periods, operator::correct, operator::set_limit, operator::top_up, operator::read_audit,
-        operator::change_tenant,
+        operator::change_tenant, legacy::send, legacy::stream,
         models::list, models::put_model, models::put_route, models::remove_route, models::allow_plan, models::log,
         tenant_models::list, tenant_models::allow, tenant_models::put_route, tenant_models::remove_route,
         tenant_models::put_key, tenant_models::remove_key, tenant_models::resolve,

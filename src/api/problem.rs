@@ -11,6 +11,7 @@ use crate::limiter::{Limited, TooManyConnections};
 use crate::llm::router::{CatalogueError, RouteError};
 use crate::metering::QuotaExceeded;
 use crate::store::DbError;
+use crate::types::BadField;
 use crate::vectors::EmbedRefused;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
@@ -33,6 +34,8 @@ pub enum Code {
     MethodNotAllowed,
     RequestTimeout,
     TurnInProgress,
+    Conflict,
+    Stale,
     TooLarge,
     UnsupportedMedia,
     UpgradeRequired,
@@ -70,6 +73,8 @@ impl Code {
                 ("request_timeout", S::REQUEST_TIMEOUT, "The request came too slowly")
             }
             Self::TurnInProgress => ("turn_in_progress", S::CONFLICT, "A turn is running here"),
+            Self::Conflict => ("conflict", S::CONFLICT, "This does not go with what is there"),
+            Self::Stale => ("stale", S::PRECONDITION_FAILED, "It was changed in the meantime"),
             Self::TooLarge => ("too_large", S::PAYLOAD_TOO_LARGE, "Too large"),
             Self::UnsupportedMedia => {
                 ("unsupported_media", S::UNSUPPORTED_MEDIA_TYPE, "This kind of file is not read")
@@ -122,7 +127,7 @@ pub struct Problem {
     /// For programs; it does not change.
     pub code: &'static str,
     pub request_id: String,
-    /// `retry_after_ms`, `scope`, or `quota` with limit, used, reserved and `resets_at`.
+    /// `retry_after_ms`, `scope`, `field`, or `quota` with limit, used, reserved and `resets_at`.
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub more: Map<String, Value>,
@@ -152,6 +157,13 @@ impl Problem {
     #[must_use]
     pub fn not_found(what: &str) -> Self {
         Self::new(Code::NotFound, format!("There is no such {what}."))
+    }
+
+    /// Which field of the request is meant.
+    #[must_use]
+    pub fn about(mut self, field: &str) -> Self {
+        self.more.insert("field".into(), field.into());
+        self
     }
 
     /// When to come back.
@@ -308,6 +320,12 @@ impl From<TooManyConnections> for Problem {
         let detail =
             format!("You have {most} streams and sockets open, as many as you may: close one.");
         Self::new(Code::TooManyConnections, detail).retry_after(full.retry_after)
+    }
+}
+
+impl From<BadField> for Problem {
+    fn from(error: BadField) -> Self {
+        Self::invalid(error.to_string()).about(error.field)
     }
 }
 

@@ -1,13 +1,15 @@
 //! The whole URL table.
 
 use super::body::MAX_BYTES;
+use super::legacy::chat as legacy;
 use super::openai::{self, completions, embeddings};
 use super::problem::{Code, Problem};
 use super::state::State;
 use super::stream::ws_chat;
 use super::v1::{
-    assistants, auth, billing, chat, conversations, estimate, files, keys, messages, models,
-    operator, quota, receipt, server, tenant_models, turns, upload, usage, usage_csv,
+    assistant_edits, assistant_versions, assistants, auth, billing, chat, collections,
+    conversations, estimate, files, keys, messages, models, operator, quota, receipt, server,
+    tenant_models, turns, upload, usage, usage_csv,
 };
 use super::{health, openapi, page};
 use actix_web::http::header;
@@ -60,6 +62,16 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(auth::me)
             .service(auth::ws_tickets)
             .service(assistants::list)
+            .service(assistants::get)
+            .service(assistant_edits::create)
+            .service(assistant_edits::edit)
+            .service(assistant_edits::publish)
+            .service(assistant_edits::roll_back)
+            .service(assistant_edits::remove)
+            .service(assistant_versions::list)
+            .service(assistant_versions::try_draft)
+            .service(collections::list)
+            .service(collections::file_under)
             .service(upload::upload)
             .service(files::list)
             .service(files::get)
@@ -92,6 +104,8 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(keys::rotate)
             .service(keys::revoke)
             .service(usage_csv::usage_csv)
+            .service(legacy::send)
+            .service(legacy::stream)
             .default_service(web::to(nothing_here));
         config.configure(for_the_operator);
     }

@@ -36,7 +36,7 @@ pub(super) async fn seed(db: &Db) -> Result<(), AppError> {
     let queue = Queue::new(db.clone(), NodeId::new());
     let uploads = Uploads::new(db.clone(), queue, Progress::default());
     let ctx = Ctx::new(tenant.id, user.id, Role::Owner);
-    if let Err(error) = uploads.take(ctx, SAMPLE_NAME, SAMPLE.as_bytes()).await {
+    if let Err(error) = uploads.take(ctx, SAMPLE_NAME, SAMPLE.as_bytes(), None).await {
         tracing::warn!(%error, "The sample document could not be stored");
     }
     Ok(())

@@ -152,7 +152,8 @@ impl Work<'_> {
     async fn retrieve(&self, answer: &mut Answer) -> Result<(), End> {
         let Some(search) = self.opened.search_text() else { return Ok(()) };
         let tenant = self.order.ctx.tenant;
-        match self.parts.retriever.retrieve(tenant, &search, prompt::PASSAGE_BUDGET).await {
+        let (retriever, among) = (&self.parts.retriever, &self.opened.collections);
+        match retriever.retrieve(tenant, &search, prompt::PASSAGE_BUDGET, among).await {
             Ok(found) => {
                 answer.passages = found.passages;
                 answer.embedding_tokens = found.embedding_tokens;

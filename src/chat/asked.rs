@@ -12,6 +12,8 @@ pub struct Asked {
     /// Slug or id; `None` is the conversation's, or the tenant's default. With a given prompt also the name
     /// of a route or model, which answers without documents.
     pub assistant: Option<String>,
+    /// Its draft is tried, by somebody who may edit it; `assistant` is an id then.
+    pub draft: bool,
     /// A repeat with the same key attaches to the same turn.
     pub idempotency_key: Option<IdempotencyKey>,
 }

@@ -6,7 +6,7 @@ use super::asked::{Asked, Given, What};
 use super::service::ChatParts;
 use super::{history, prompt};
 use crate::llm::router::Route;
-use crate::llm::{ChatMessage, ChatRequest, Role, tokens};
+use crate::llm::{ChatMessage, ChatRequest, Role, Sampling, tokens};
 use crate::metering::{self, Ask, Prices};
 use crate::retrieval::Passage;
 use crate::store::assistants::Assistant;
@@ -57,6 +57,11 @@ pub(super) struct Opened {
     /// What the turn was quoted.
     pub(super) prices: Prices,
     pub(super) instructions: String,
+    /// `None`: that of the question.
+    pub(super) language: Option<String>,
+    pub(super) temperature: Option<f32>,
+    /// Empty: all documents.
+    pub(super) collections: Vec<String>,
     pub(super) history: Vec<ChatMessage>,
     /// Instead of question and history.
     pub(super) given: Option<Arc<Given>>,
@@ -77,20 +82,26 @@ impl Opened {
 
     /// What the model is asked, with these passages.
     pub(super) fn request(&self, passages: &[Passage]) -> ChatRequest {
-        let system = self.billed_to.map(|_| prompt::system(&self.instructions, passages));
+        let language = self.language.as_deref();
+        let system = self.billed_to.map(|_| prompt::system(&self.instructions, language, passages));
         let mut messages: Vec<ChatMessage> =
             system.map(|system| ChatMessage::new(Role::System, system)).into_iter().collect();
         let Some(given) = &self.given else {
             messages.extend_from_slice(&self.history);
             messages.push(ChatMessage::new(Role::User, self.text.as_str()));
-            return ChatRequest::new("", messages, self.max_output);
+            let mut request = ChatRequest::new("", messages, self.max_output);
+            request.sampling.temperature = self.temperature;
+            return request;
         };
         messages.extend_from_slice(&given.messages);
         ChatRequest {
             tools: given.tools.clone(),
             tool_choice: given.tool_choice.clone(),
             format: given.format.clone(),
-            sampling: given.sampling.clone(),
+            sampling: Sampling {
+                temperature: given.sampling.temperature.or(self.temperature),
+                ..given.sampling.clone()
+            },
             effort: given.effort,
             ..ChatRequest::new("", messages, self.max_output)
         }
@@ -122,7 +133,11 @@ pub(super) async fn open(parts: &ChatParts, order: &Order) -> Result<Opened, Not
             user_id: ctx.user,
             assistant_id: opened.assistant,
             title: &question.map(Question::title).unwrap_or_default(),
-            kind: if opened.given.is_some() { "api" } else { "chat" },
+            kind: match (&opened.given, order.asked.draft) {
+                (Some(_), _) => "api",
+                (None, true) => "trial",
+                (None, false) => "chat",
+            },
         }
         .insert(&mut tx)
         .await?;
@@ -176,6 +191,9 @@ pub(super) async fn begin(
         route,
         prices: Prices::default(),
         instructions: assistant.instructions,
+        language: assistant.language,
+        temperature: assistant.temperature.filter(|_| answers),
+        collections: assistant.collections,
         history: Vec::new(),
         given: given.map(Arc::clone),
         max_output: parts.max_output_tokens.min(wished),
@@ -248,7 +266,12 @@ async fn leaf(tx: &mut Conn, order: &Order) -> Result<Option<MessageId>, Refused
 /// its name, and what was named is a model.
 async fn assistant(tx: &mut Conn, order: &Order) -> Result<(Assistant, bool), Refused> {
     let ctx = order.ctx;
-    let name = order.asked.assistant.as_deref();
+    let Asked { assistant: name, draft, .. } = &order.asked;
+    let name = name.as_deref();
+    if order.is_new && *draft {
+        let id = name.and_then(|name| name.parse().ok());
+        return Ok((tried(tx, ctx, id, None).await?, true));
+    }
     if order.is_new {
         let picked = Assistant::pick(tx, ctx.tenant, name).await?;
         let (picked, answers) = match picked {
@@ -259,14 +282,31 @@ async fn assistant(tx: &mut Conn, order: &Order) -> Result<(Assistant, bool), Re
         };
         return Ok((picked.ok_or(Refused::NoAssistant)?, answers));
     }
-    let own = conversations::assistant_of(tx, ctx.tenant, ctx.user, order.conversation)
+    let (own, trial) = conversations::assistant_of(tx, ctx.tenant, ctx.user, order.conversation)
         .await?
         .ok_or(Refused::NoConversation)?;
     let assistant = match name {
+        _ if trial => Some(tried(tx, ctx, Some(own), name).await?),
+        _ if *draft => None,
         Some(_) => Assistant::pick(tx, ctx.tenant, name).await?,
         None => Assistant::find(tx, ctx.tenant, own).await?,
     };
     Ok((assistant.ok_or(Refused::NoAssistant)?, true))
+}
+
+/// A draft, for who may edit it; a conversation that tries one goes on with it and with no other.
+async fn tried(
+    tx: &mut Conn,
+    ctx: Ctx,
+    id: Option<AssistantId>,
+    named: Option<&str>,
+) -> Result<Assistant, Refused> {
+    let id = id.filter(|id| named.is_none_or(|name| name == id.to_string()));
+    let found = match id.filter(|_| ctx.manages_assistants()) {
+        Some(id) => Assistant::draft(tx, ctx.tenant, id).await?,
+        None => None,
+    };
+    found.ok_or(Refused::NoAssistant)
 }
 
 async fn insert_turn(

@@ -360,6 +360,9 @@ fn fingerprint(asked: &Asked) -> Vec<u8> {
     hash.update([0]);
     hash.update(asked.question().map_or("", Question::as_str));
     // No text has a NUL in it: what follows one is not text.
+    if asked.draft {
+        hash.update([0, 3]);
+    }
     match &asked.what {
         What::Question { .. } => {}
         What::Edit { of, .. } => hash.update([&[0, 1], of.uuid().as_bytes().as_slice()].concat()),

@@ -2,7 +2,7 @@
 
 use crate::metering;
 use crate::store::documents::Document;
-use crate::store::{Db, DbError, blobs, jobs, pages, segments};
+use crate::store::{Db, DbError, blobs, collections, jobs, pages, segments};
 use crate::types::{Ctx, DocumentId, TurnId};
 
 /// One page's text.
@@ -18,6 +18,15 @@ pub struct PageText {
 pub enum Deletion {
     /// It is gone; these turns had cited it, and their logs are gone, too.
     Done(Vec<TurnId>),
+    /// Somebody else's, and the user manages no documents.
+    Forbidden,
+    Missing,
+}
+
+/// What became of a wish to put a document elsewhere.
+#[derive(Clone, Debug)]
+pub enum Filing {
+    Done(Box<Document>),
     /// Somebody else's, and the user manages no documents.
     Forbidden,
     Missing,
@@ -85,6 +94,37 @@ impl Catalogue {
         let piece = blobs::piece(&mut tx, ctx.tenant, id, seq).await?;
         tx.commit().await?;
         Ok(piece)
+    }
+
+    /// The names of collections, and how many documents each has.
+    ///
+    /// # Errors
+    /// When the database cannot be asked, here and below.
+    pub async fn collections(&self, ctx: Ctx) -> Result<Vec<(String, i64)>, DbError> {
+        let mut tx = self.db.tenant(ctx.tenant).await?;
+        let found = collections::list(&mut tx, ctx.tenant).await?;
+        tx.commit().await?;
+        Ok(found)
+    }
+
+    /// Puts a document into a collection, or into none.
+    pub async fn file_under(
+        &self,
+        ctx: Ctx,
+        id: DocumentId,
+        collection: Option<&str>,
+    ) -> Result<Filing, DbError> {
+        let mut tx = self.db.tenant(ctx.tenant).await?;
+        let Some(document) = Document::lock(&mut tx, ctx.tenant, id).await? else {
+            return Ok(Filing::Missing);
+        };
+        if document.user_id != ctx.user && !ctx.manages_documents() {
+            return Ok(Filing::Forbidden);
+        }
+        collections::put(&mut tx, ctx.tenant, id, collection).await?;
+        tx.commit().await?;
+        let collection = collection.map(str::to_owned);
+        Ok(Filing::Done(Box::new(Document { collection, ..document })))
     }
 
     /// Deletes a document with all that quotes it: bytes, pages, chunks, vectors, citations, and the

@@ -11,7 +11,7 @@ mod ingest;
 mod progress;
 mod upload;
 
-pub use catalogue::{Catalogue, Deletion, PageText};
+pub use catalogue::{Catalogue, Deletion, Filing, PageText};
 pub use chunker::{Chunk, ChunkOptions, chunk};
 pub use ingest::{Ingestor, Outcome};
 pub use progress::Progress;

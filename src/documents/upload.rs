@@ -56,11 +56,18 @@ impl Uploads {
         Self { db, queue, progress }
     }
 
-    /// Stores a file and queues its ingestion.
+    /// Stores a file, in a collection or in none, and queues its ingestion. A file that is there already
+    /// stays where it is.
     ///
     /// # Errors
     /// When it is empty, too large, or nothing that can be read.
-    pub async fn take(&self, ctx: Ctx, name: &str, bytes: &[u8]) -> Result<Uploaded, UploadError> {
+    pub async fn take(
+        &self,
+        ctx: Ctx,
+        name: &str,
+        bytes: &[u8],
+        collection: Option<&str>,
+    ) -> Result<Uploaded, UploadError> {
         if !ctx.chats() {
             return Err(UploadError::Forbidden);
         }
@@ -81,6 +88,7 @@ impl Uploads {
             media_type: format.media_type(),
             bytes: i64::try_from(bytes.len()).unwrap_or(i64::MAX),
             sha256: &sha256,
+            collection,
         };
         let mut tx = self.db.tenant(ctx.tenant).await?;
         let uploaded = match new.insert(&mut tx).await? {

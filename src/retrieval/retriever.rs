@@ -2,11 +2,13 @@
 //! while a provider thinks.
 
 use super::fusion::fuse;
+use super::index::OWN_INDEX_FROM;
 use super::passage::Passage;
 use super::snippet::best_window;
 use crate::embedding::{EmbedError, Embedder};
 use crate::store::chunks::{self, FoundChunk};
-use crate::store::{Db, DbError, HalfVec, embeddings};
+use crate::store::embeddings::{self, Neighbour};
+use crate::store::{self, Conn, Db, DbError, HalfVec};
 use crate::types::{ChunkId, TenantId};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -64,7 +66,8 @@ impl Retriever {
         self.embedder.name()
     }
 
-    /// The passages that fit `question` best, best first, together at most `budget` tokens.
+    /// The passages that fit `question` best, best first, together at most `budget` tokens; of the documents
+    /// in `collections`, or of all when none is named.
     ///
     /// # Errors
     /// When the embedder or the database fails.
@@ -73,17 +76,16 @@ impl Retriever {
         tenant: TenantId,
         question: &str,
         budget: i32,
+        collections: &[String],
     ) -> Result<Found, RetrieveError> {
         let started = std::time::Instant::now();
         let embedded = self.embedder.embed(vec![question.to_owned()]).await?;
         let Some(vector) = embedded.vectors.first() else { return Ok(Found::default()) };
         let mut tx = self.db.tenant(tenant).await?;
-        let near =
-            embeddings::nearest(&mut tx, tenant, self.model_id, &HalfVec::new(vector), CANDIDATES)
-                .await?;
+        let near = self.near(&mut tx, tenant, &HalfVec::new(vector), collections).await?;
         let near: Vec<ChunkId> =
             near.iter().filter(|n| n.distance < FARTHEST).map(|n| n.chunk_id).collect();
-        let worded = chunks::search(&mut tx, tenant, question, CANDIDATES).await?;
+        let worded = chunks::search(&mut tx, tenant, question, CANDIDATES, collections).await?;
         let ranked = fuse(&[near, worded]);
         let ids: Vec<ChunkId> = ranked.iter().take(MOST * 2).map(|(id, _)| *id).collect();
         let mut found: HashMap<ChunkId, FoundChunk> = chunks::load(&mut tx, tenant, &ids)
@@ -104,6 +106,24 @@ impl Retriever {
         tx.commit().await?;
         metrics::histogram!("docent_retrieval_seconds").record(started.elapsed());
         Ok(Found { passages, embedding_tokens: embedded.tokens, exact: embedded.exact })
+    }
+
+    async fn near(
+        &self,
+        conn: &mut Conn,
+        tenant: TenantId,
+        question: &HalfVec,
+        collections: &[String],
+    ) -> Result<Vec<Neighbour>, RetrieveError> {
+        let model = self.model_id;
+        if collections.is_empty() {
+            return Ok(embeddings::nearest(conn, tenant, model, question, CANDIDATES).await?);
+        }
+        let exact = store::collections::chunks(conn, tenant, collections).await? < OWN_INDEX_FROM;
+        let key = (tenant, model);
+        let near =
+            embeddings::nearest_among(conn, key, question, CANDIDATES, collections, exact).await?;
+        Ok(near)
     }
 }
 

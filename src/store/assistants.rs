@@ -1,70 +1,118 @@
-//! Assistants ("specialists"): who answers, and how.
+//! Assistants ("specialists"): who answers, and how. What a turn reads; what is edited is in
+//! [`super::assistant_drafts`].
 
 use super::Conn;
-use super::schema::assistants;
 use crate::types::{AssistantId, TenantId};
 use diesel::prelude::*;
+use diesel::sql_types::{Array, Float, Integer, Nullable, Text, Uuid};
 use diesel_async::RunQueryDsl;
-use uuid::Uuid;
 
-#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
-#[diesel(table_name = assistants)]
+/// A published version of an assistant, or its draft.
+#[derive(Clone, Debug, QueryableByName)]
 pub struct Assistant {
-    pub tenant_id: TenantId,
+    #[diesel(sql_type = Uuid)]
     pub id: AssistantId,
+    #[diesel(sql_type = Text)]
     pub slug: String,
+    #[diesel(sql_type = Text)]
     pub name: String,
+    #[diesel(sql_type = Text)]
     pub description: String,
+    #[diesel(sql_type = Text)]
     pub greeting: String,
+    #[diesel(sql_type = Text)]
     pub instructions: String,
-    /// `None`: the server's default model.
+    /// A route's or a model's name. `None`: the server's default.
+    #[diesel(sql_type = Nullable<Text>)]
     pub model: Option<String>,
+    /// `None`: as the provider likes.
+    #[diesel(sql_type = Nullable<Float>)]
+    pub temperature: Option<f32>,
+    /// A BCP 47 tag. `None`: the language of the question.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub language: Option<String>,
+    /// Whose documents it answers from. Empty: all documents.
+    #[diesel(sql_type = Array<Text>)]
+    pub collections: Vec<String>,
+    /// The names of the tools it may call.
+    #[diesel(sql_type = Array<Text>)]
+    pub tools: Vec<String>,
+    /// `None`: never published.
+    #[diesel(sql_type = Nullable<Integer>)]
+    pub version: Option<i32>,
 }
 
+const COLUMNS: &str =
+    "id, slug, name, description, greeting, instructions, model, temperature, language,
+    collections, tools, version";
+
 impl Assistant {
-    /// Oldest first: the first is the default.
+    /// Those that can be asked, oldest first: the first is the default.
     pub async fn list(conn: &mut Conn, tenant: TenantId) -> QueryResult<Vec<Self>> {
-        assistants::table
-            .filter(assistants::tenant_id.eq(tenant))
-            .order(assistants::id)
-            .select(Self::as_select())
-            .load(conn)
-            .await
+        diesel::sql_query(format!(
+            "SELECT {COLUMNS} FROM assistants
+             WHERE tenant_id = $1 AND version IS NOT NULL AND archived_at IS NULL ORDER BY id"
+        ))
+        .bind::<Uuid, _>(tenant)
+        .load(conn)
+        .await
     }
 
+    /// As it is published; a conversation goes on with one that was archived.
     pub async fn find(
         conn: &mut Conn,
         tenant: TenantId,
         id: AssistantId,
     ) -> QueryResult<Option<Self>> {
-        assistants::table.find((tenant, id)).select(Self::as_select()).first(conn).await.optional()
+        diesel::sql_query(format!(
+            "SELECT {COLUMNS} FROM assistants
+             WHERE tenant_id = $1 AND id = $2 AND version IS NOT NULL"
+        ))
+        .bind::<Uuid, _>(tenant)
+        .bind::<Uuid, _>(id)
+        .get_result(conn)
+        .await
+        .optional()
     }
 
-    /// By slug or id; `None` asks for the tenant's default.
+    /// As its draft is.
+    pub async fn draft(
+        conn: &mut Conn,
+        tenant: TenantId,
+        id: AssistantId,
+    ) -> QueryResult<Option<Self>> {
+        diesel::sql_query(format!(
+            "SELECT d.* FROM assistants a, LATERAL (
+               SELECT {COLUMNS} FROM jsonb_populate_record(a, a.draft)) d
+             WHERE a.tenant_id = $1 AND a.id = $2"
+        ))
+        .bind::<Uuid, _>(tenant)
+        .bind::<Uuid, _>(id)
+        .get_result(conn)
+        .await
+        .optional()
+    }
+
+    /// One that can be asked, by slug or id; `None` asks for the tenant's default.
     pub async fn pick(
         conn: &mut Conn,
         tenant: TenantId,
         name: Option<&str>,
     ) -> QueryResult<Option<Self>> {
-        let mut query = assistants::table
-            .filter(assistants::tenant_id.eq(tenant))
-            .order(assistants::id)
-            .select(Self::as_select())
-            .into_boxed();
-        if let Some(name) = name {
-            if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-                return Ok(None); // neither slug nor id; and PostgreSQL refuses NUL
-            }
-            query = match Uuid::parse_str(name) {
-                Ok(id) => query.filter(assistants::id.eq(id)),
-                Err(_) => query.filter(assistants::slug.eq(name.to_owned())),
-            };
+        if !name.unwrap_or_default().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            return Ok(None); // neither slug nor id; and PostgreSQL refuses NUL
         }
-        query.first(conn).await.optional()
-    }
-
-    pub async fn insert(&self, conn: &mut Conn) -> QueryResult<()> {
-        diesel::insert_into(assistants::table).values(self).execute(conn).await?;
-        Ok(())
+        let id = name.and_then(|name| name.parse::<AssistantId>().ok());
+        diesel::sql_query(format!(
+            "SELECT {COLUMNS} FROM assistants
+             WHERE tenant_id = $1 AND version IS NOT NULL AND archived_at IS NULL
+               AND ($2 IS NULL OR id = $3 OR ($3 IS NULL AND slug = $2)) ORDER BY id LIMIT 1"
+        ))
+        .bind::<Uuid, _>(tenant)
+        .bind::<Nullable<Text>, _>(name)
+        .bind::<Nullable<Uuid>, _>(id)
+        .get_result(conn)
+        .await
+        .optional()
     }
 }

@@ -1,6 +1,7 @@
 //! The pieces of documents that retrieval returns.
 
 use super::Conn;
+use super::collections::AMONG;
 use super::schema::chunks;
 use crate::types::{ChunkId, DocumentId, TenantId};
 use diesel::prelude::*;
@@ -92,18 +93,21 @@ pub async fn search(
     tenant: TenantId,
     question: &str,
     limit: i64,
+    collections: &[String],
 ) -> QueryResult<Vec<ChunkId>> {
-    let hits: Vec<Hit> = diesel::sql_query(
+    let among = if collections.is_empty() { "$4 = '{}'" } else { AMONG };
+    let hits: Vec<Hit> = diesel::sql_query(format!(
         "WITH q AS (
            SELECT NULLIF(replace(plainto_tsquery('english', $2)::text, '&', '|'), '')::tsquery
                   AS words)
          SELECT c.id FROM chunks c, q
-         WHERE c.tenant_id = $1 AND c.tsv @@ q.words
-         ORDER BY ts_rank_cd(c.tsv, q.words, 1 | 32) DESC, c.id LIMIT $3",
-    )
+         WHERE c.tenant_id = $1 AND c.tsv @@ q.words AND {among}
+         ORDER BY ts_rank_cd(c.tsv, q.words, 1 | 32) DESC, c.id LIMIT $3"
+    ))
     .bind::<Uuid, _>(tenant)
     .bind::<Text, _>(question)
     .bind::<BigInt, _>(limit)
+    .bind::<Array<Text>, _>(collections)
     .load(conn)
     .await?;
     Ok(hits.into_iter().map(|hit| hit.id).collect())

@@ -7,7 +7,7 @@ use crate::types::{AssistantId, ConversationId, MessageId, TenantId, TurnId, Use
 use chrono::{DateTime, Utc};
 use diesel::dsl::now;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid};
 use diesel_async::RunQueryDsl;
 
 /// A conversation, with the turn that is running in it.
@@ -17,6 +17,11 @@ pub struct Conversation {
     pub id: ConversationId,
     #[diesel(sql_type = Uuid)]
     pub assistant_id: AssistantId,
+    /// A draft of the assistant is tried in it.
+    #[diesel(sql_type = Bool)]
+    pub trial: bool,
+    #[diesel(sql_type = Text)]
+    pub assistant_name: String,
     #[diesel(sql_type = Text)]
     pub title: String,
     /// The last message of the branch that the user looks at.
@@ -44,7 +49,7 @@ pub struct NewConversation<'a> {
     pub user_id: UserId,
     pub assistant_id: AssistantId,
     pub title: &'a str,
-    /// `chat`, or `api`: made for one turn, in no list.
+    /// `chat`; `trial`: a draft is tried in it; `api`: made for one turn. Lists have the first only.
     pub kind: &'a str,
 }
 
@@ -55,11 +60,13 @@ impl NewConversation<'_> {
     }
 }
 
-const SELECT: &str = "SELECT c.id, c.assistant_id, c.title, c.leaf_id, t.id AS running_turn_id,
+const SELECT: &str = "SELECT c.id, c.assistant_id, c.kind = 'trial' AS trial,
+       CASE c.kind WHEN 'trial' THEN a.draft->>'name' ELSE a.name END AS assistant_name, c.title, c.leaf_id, t.id AS running_turn_id,
        t.question_id AS running_question_id, t.answer_id AS running_answer_id, c.created_at, c.updated_at
      FROM conversations c
+     JOIN assistants a ON a.tenant_id = c.tenant_id AND a.id = c.assistant_id
      LEFT JOIN turns t ON t.tenant_id = c.tenant_id AND t.conversation_id = c.id AND t.state = 'running'
-     WHERE c.tenant_id = $1 AND c.user_id = $2 AND c.kind = 'chat'";
+     WHERE c.tenant_id = $1 AND c.user_id = $2 AND c.kind <> 'api'";
 
 impl Conversation {
     /// Only the user's own: somebody else's is not there.
@@ -88,7 +95,7 @@ impl Conversation {
     ) -> QueryResult<Vec<Self>> {
         let (time, id) = before.unzip();
         diesel::sql_query(format!(
-            "{SELECT} AND ($3::timestamptz IS NULL OR (c.updated_at, c.id) < ($3, $4))
+            "{SELECT} AND c.kind = 'chat' AND ($3::timestamptz IS NULL OR (c.updated_at, c.id) < ($3, $4))
              ORDER BY c.updated_at DESC, c.id DESC LIMIT $5"
         ))
         .bind::<Uuid, _>(tenant)
@@ -101,17 +108,17 @@ impl Conversation {
     }
 }
 
-/// The assistant of the user's conversation.
+/// The assistant of the user's conversation, and whether its draft is tried there.
 pub async fn assistant_of(
     conn: &mut Conn,
     tenant: TenantId,
     user: UserId,
     id: ConversationId,
-) -> QueryResult<Option<AssistantId>> {
+) -> QueryResult<Option<(AssistantId, bool)>> {
     conversations::table
         .find((tenant, id))
         .filter(conversations::user_id.eq(user))
-        .select(conversations::assistant_id)
+        .select((conversations::assistant_id, conversations::kind.eq("trial")))
         .first(conn)
         .await
         .optional()
@@ -125,7 +132,7 @@ pub async fn is_kept(conn: &mut Conn, tenant: TenantId, id: ConversationId) -> Q
         .first(conn)
         .await
         .optional()?;
-    Ok(kind.as_deref() == Some("chat"))
+    Ok(kind.is_some_and(|kind| kind != "api"))
 }
 
 /// Deletes what was made for one turn, so many seconds after it; needs a system transaction.

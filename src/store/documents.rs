@@ -29,6 +29,7 @@ pub struct Document {
     pub error_message: Option<String>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    pub collection: Option<String>,
 }
 
 #[derive(Insertable)]
@@ -41,6 +42,7 @@ pub struct NewDocument<'a> {
     pub media_type: &'a str,
     pub bytes: i64,
     pub sha256: &'a [u8],
+    pub collection: Option<&'a str>,
 }
 
 impl NewDocument<'_> {

@@ -1,11 +1,12 @@
 //! Vectors, one row per chunk and embedding model, and the models themselves.
 
+use super::collections::AMONG;
 use super::schema::sql_types::Halfvec;
 use super::schema::{embedding_models, embeddings};
 use super::{Conn, HalfVec};
 use crate::types::{ChunkId, DocumentId, TenantId};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Double, Integer, Text, Uuid};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Text, Uuid};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
 #[derive(Insertable)]
@@ -72,6 +73,39 @@ pub async fn nearest(
     .bind::<BigInt, _>(limit)
     .load(conn)
     .await
+}
+
+/// The nearest chunks of the documents in `collections`. `exact` compares all of them, which suits a few; else
+/// the index, where there is one, goes on from neighbour to neighbour until it has found enough. The
+/// planner cannot choose: it does not know how many vectors a collection has.
+pub async fn nearest_among(
+    conn: &mut Conn,
+    (tenant, model_id): (TenantId, i32),
+    question: &HalfVec,
+    limit: i64,
+    collections: &[String],
+    exact: bool,
+) -> QueryResult<Vec<Neighbour>> {
+    let dimensions = question.dimensions();
+    let distance = format!("embedding::halfvec({dimensions}) <=> $2::halfvec({dimensions})");
+    let among =
+        format!("FROM embeddings WHERE tenant_id = $1 AND model_id = {model_id} AND {AMONG}");
+    let sql = if exact {
+        format!(
+            "SELECT * FROM (SELECT chunk_id, ({distance}) AS distance {among} OFFSET 0) all_of_them
+             ORDER BY distance LIMIT $3"
+        )
+    } else {
+        conn.batch_execute("SET LOCAL hnsw.iterative_scan = strict_order").await?;
+        format!("SELECT chunk_id, ({distance}) AS distance {among} ORDER BY {distance} LIMIT $3")
+    };
+    diesel::sql_query(sql)
+        .bind::<Uuid, _>(tenant)
+        .bind::<Halfvec, _>(question)
+        .bind::<BigInt, _>(limit)
+        .bind::<Array<Text>, _>(collections)
+        .load(conn)
+        .await
 }
 
 /// How many vectors a tenant has of a model, and how many of them lie in the shared partition.

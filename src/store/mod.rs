@@ -14,11 +14,14 @@ mod vector;
 
 pub mod allowances;
 pub mod api_keys;
+pub mod assistant_drafts;
+pub mod assistant_versions;
 pub mod assistants;
 pub mod billing;
 pub mod blobs;
 pub mod chunks;
 pub mod citations;
+pub mod collections;
 pub mod conversations;
 pub mod daily;
 pub mod documents;

@@ -34,6 +34,20 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
 
+    assistant_versions (tenant_id, assistant_id, number) {
+        tenant_id -> Uuid,
+        assistant_id -> Uuid,
+        number -> Int4,
+        body -> Jsonb,
+        user_id -> Nullable<Uuid>,
+        note -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
     assistants (tenant_id, id) {
         tenant_id -> Uuid,
         id -> Uuid,
@@ -44,6 +58,14 @@ diesel::table! {
         instructions -> Text,
         model -> Nullable<Text>,
         created_at -> Timestamptz,
+        temperature -> Nullable<Float4>,
+        language -> Nullable<Text>,
+        collections -> Array<Nullable<Text>>,
+        tools -> Array<Nullable<Text>>,
+        draft -> Jsonb,
+        revision -> Int4,
+        version -> Nullable<Int4>,
+        archived_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -152,6 +174,7 @@ diesel::table! {
         error_message -> Nullable<Text>,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        collection -> Nullable<Text>,
     }
 }
 
@@ -753,6 +776,7 @@ diesel::joinable!(users -> tenants (tenant_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     api_keys,
+    assistant_versions,
     assistants,
     audit_log,
     chunks,

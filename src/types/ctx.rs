@@ -58,6 +58,12 @@ impl Ctx {
         self.role.manages_documents() && self.within_scope(Scope::Admin)
     }
 
+    /// May write, try and publish assistants.
+    #[must_use]
+    pub fn manages_assistants(&self) -> bool {
+        self.role.manages_assistants() && self.within_scope(Scope::Admin)
+    }
+
     /// May see and revoke the keys of others.
     #[must_use]
     pub fn manages_keys(&self) -> bool {
@@ -102,6 +108,10 @@ impl Role {
     }
 
     fn manages_documents(self) -> bool {
+        matches!(self, Self::Owner | Self::Admin)
+    }
+
+    fn manages_assistants(self) -> bool {
         matches!(self, Self::Owner | Self::Admin)
     }
 

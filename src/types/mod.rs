@@ -4,6 +4,7 @@ mod ctx;
 mod id;
 mod idempotency;
 mod meter;
+mod persona;
 mod question;
 mod scope;
 mod secret;
@@ -15,6 +16,7 @@ pub use id::{
 };
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use meter::{Meter, Provenance};
+pub use persona::{BadField, Persona, collection_name, slug};
 pub use question::{Question, QuestionError};
 pub use scope::{Scope, Scopes};
 pub use secret::Secret;

@@ -7,6 +7,7 @@ export class Problem extends Error {
     this.code = body.code ?? "internal";
     this.status = body.status ?? 0;
     this.quota = body.quota ?? null;
+    this.field = body.field ?? null;
     this.requestId = body.request_id ?? null;
     this.retryAfterMs = body.retry_after_ms ?? null;
   }

@@ -30,7 +30,7 @@ export class Chat extends EventTarget {
     this.warning = h("div", { class: "warning", hidden: true }, icon("alert"), this.warningText,
       iconButton("close", "Put this warning away", { "data-testid": "quota-warning-close", onclick: () => this.#dismiss() }));
     this.refused = h("div", { class: "notice failed", role: "alert", hidden: true, "data-testid": "refused" });
-    this.picker = h("select", { class: "picker", "aria-label": "Assistant", hidden: true, onchange: () => this.#welcome() });
+    this.picker = h("select", { class: "picker", "aria-label": "Assistant", hidden: true, "data-testid": "assistant-picker", onchange: () => this.#welcome() });
     this.el = h("main", { class: "chat", id: "main", tabindex: "-1" },
       this.box,
       h("div", { class: "dock" }, this.jump, this.warning, this.refused, this.picker, this.composer.el,
@@ -66,8 +66,10 @@ export class Chat extends EventTarget {
   }
 
   setAssistants(assistants) {
+    const { value } = this.picker;
     this.assistants = assistants;
     fill(this.picker, assistants.map((one) => h("option", { value: one.slug }, one.name)));
+    if (assistants.some((one) => one.slug === value)) this.picker.value = value;
     this.#welcome();
   }
 
@@ -78,6 +80,11 @@ export class Chat extends EventTarget {
   newChat() {
     this.#show(new Thread({ api: this.api, socket: this.socket, onCite: this.onCite }));
     if (window.matchMedia("(hover: hover)").matches) this.composer.input.focus(); // no keyboard pops up on a phone
+  }
+
+  /** An empty thread with an assistant's draft, which only its editors see. */
+  tryDraft(draft) {
+    this.#show(new Thread({ api: this.api, socket: this.socket, onCite: this.onCite, assistant: draft.id, draft }));
   }
 
   /** A line above the composer that stays while it is true; null takes it off. */
@@ -118,6 +125,7 @@ export class Chat extends EventTarget {
     fill(thread.el, h("div", { class: "loading" }, h("span", { class: "spinner" }), "Loading…"));
     try {
       await thread.load();
+      if (this.thread === thread) this.dispatchEvent(new Event("shown")); // whose it is is known now
     } catch (problem) {
       if (problem.status === 404) toast("This conversation does not exist any more.");
       else complain(problem);
@@ -128,7 +136,10 @@ export class Chat extends EventTarget {
   ask(text) {
     if (this.thread.busy) return;
     this.#explain(null);
-    if (this.thread.empty) this.thread.assistant = this.assistant?.slug ?? null;
+    if (this.thread.empty && !this.thread.trial) {
+      this.thread.assistant = this.assistant?.slug ?? null;
+      this.thread.assistantName = this.assistant?.name ?? null;
+    }
     this.thread.ask(text);
   }
 
@@ -191,10 +202,11 @@ export class Chat extends EventTarget {
   /** The empty state: a greeting and questions to begin with. */
   #welcome() {
     const blank = this.thread?.empty ?? false;
-    this.picker.hidden = !blank || this.assistants.length < 2;
+    const tried = this.thread?.draft?.draft ?? null;
+    this.picker.hidden = !blank || tried !== null || this.assistants.length < 2;
     this.holder.querySelector(".welcome")?.remove();
     if (!blank) return;
-    const { assistant } = this;
+    const assistant = tried ?? this.assistant;
     this.holder.prepend(h("section", { class: "welcome" },
       h("img", { src: "/static/logo.svg", alt: "", width: "52", height: "52" }),
       h("h2", { dir: "auto" }, assistant?.greeting || "What would you like to know?"),

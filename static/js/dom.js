@@ -11,6 +11,8 @@ const ICONS = {
   clip: "M20 11.5l-8.2 8.2a5 5 0 0 1-7.1-7.1l8.5-8.5a3.4 3.4 0 0 1 4.8 4.8l-8.5 8.5a1.7 1.7 0 0 1-2.4-2.4l7.8-7.8",
   edit: "M4 20h4L19 9l-4-4L4 16zM13 7l4 4",
   trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13M10.5 11v5M13.5 11v5",
+  person: "M12 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM4 20c.8-3.6 3.8-5.5 8-5.5s7.2 1.9 8 5.5",
+  folder: "M3 6h6l2 2h10v11H3z",
   files: "M7 3h7l5 5v13H7zM14 3v5h5M10 13h6M10 17h6",
   down: "M12 5v14M6 13l6 6 6-6",
   left: "M15 5l-7 7 7 7",
@@ -93,6 +95,26 @@ export function toast(sentence) {
 /** Says what went wrong; not when it was the log-in, because then its view says so. */
 export function complain(problem) {
   if (problem.status !== 401) toast(problem.message);
+}
+
+/** A modal question for a line of text; resolves to it, or to null. */
+export function textDialog({ title, label, value, options, action }) {
+  return new Promise((resolve) => {
+    const input = h("input", { class: "field", maxlength: "80", dir: "auto", value, list: "dialog-options", "aria-label": label, placeholder: label, "data-testid": "dialog-text" });
+    const dialog = h("dialog", { class: "dialog", "aria-labelledby": "dialog-title" },
+      h("form", { method: "dialog" },
+        h("h2", { id: "dialog-title" }, title), input,
+        h("datalist", { id: "dialog-options" }, options.map((one) => h("option", { value: one }))),
+        h("div", { class: "dialog-actions" },
+          h("button", { type: "button", class: "button", onclick: () => dialog.close() }, "Cancel"),
+          h("button", { class: "button primary", value: "yes", "data-testid": "dialog-yes" }, action))));
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "yes" ? input.value.trim() : null);
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
 }
 
 /** A modal question; resolves to true when the action was chosen. */

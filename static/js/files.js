@@ -1,6 +1,6 @@
 // The documents panel: uploads, their progress through ingestion, deletion.
 
-import { announce, complain, confirmDialog, fill, h, icon, toast } from "./dom.js";
+import { announce, complain, confirmDialog, fill, h, icon, iconButton, textDialog, toast } from "./dom.js";
 import { size, stageSentence, uploadHint } from "./format.js";
 import { events } from "./sse.js";
 import { upload } from "./upload.js";
@@ -154,7 +154,8 @@ export class Files extends EventTarget {
     row.state = h("span", { class: "file-state" });
     row.bar = h("progress", { max: "1" });
     row.button = h("button", { type: "button", class: "icon-button", "data-testid": "file-delete", onclick: () => this.#delete(row) });
-    row.el = h("li", { class: "file", "data-testid": "file-row" }, row.icon, h("div", { class: "file-text" }, row.name, row.state, row.bar), row.button);
+    row.folder = iconButton("folder", "Collection", { "data-testid": "file-collection", onclick: () => this.#fileUnder(row) });
+    row.el = h("li", { class: "file", "data-testid": "file-row" }, row.icon, h("div", { class: "file-text" }, row.name, row.state, row.bar), row.folder, row.button);
     if (first) this.rows.unshift(row);
     else this.rows.push(row);
     this.list[first ? "prepend" : "append"](row.el);
@@ -182,9 +183,22 @@ export class Files extends EventTarget {
     row.name.textContent = name;
     row.name.title = name;
     row.state.textContent = view.text;
+    row.folder.hidden = !row.file;
     row.bar.hidden = view.progress === null;
     row.bar.value = view.progress ?? 0;
     row.bar.setAttribute("aria-label", `${name}: ${view.text}`);
+  }
+
+  async #fileUnder(row) {
+    const known = await this.api.get("/v1/collections").catch(() => ({ data: [] }));
+    const name = await textDialog({ title: `Put “${nameOf(row)}” into a collection`, label: "Name, or nothing for none", value: row.file.collection ?? "", options: known.data.map((one) => one.name), action: "Save" });
+    if (name === null) return;
+    try {
+      row.file = await this.api.send("PATCH", `/v1/files/${encodeURIComponent(row.file.id)}`, { collection: name || null });
+      this.#draw(row);
+    } catch (problem) {
+      complain(problem);
+    }
   }
 
   async #delete(row) {
@@ -230,7 +244,7 @@ function describe({ file, blob, sent, problem }) {
   if (file.status === "failed") return { status: "failed", text: file.error?.message ?? "This document could not be read.", progress: null };
   if (file.status === "ready") {
     const pages = file.pages ? `${file.pages} ${file.pages === 1 ? "page" : "pages"} · ` : "";
-    return { status: "ready", text: `${pages}${size(file.bytes)}`, progress: null };
+    return { status: "ready", text: `${pages}${size(file.bytes)}${file.collection ? ` · ${file.collection}` : ""}`, progress: null };
   }
   return { status: file.status, text: `${stageSentence(file.stage)}…`, progress: file.progress ?? 0 };
 }

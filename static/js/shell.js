@@ -1,5 +1,6 @@
-// The window of someone logged in: list on the left, chat in the middle, documents, a source, usage or keys on the right.
+// The window of someone logged in: list on the left, chat in the middle, documents, a source, assistants, usage or keys on the right.
 
+import { Assistants } from "./assistants.js";
 import { Chat } from "./chat.js";
 import { Conversations } from "./conversations.js";
 import { append, fill, h, iconButton } from "./dom.js";
@@ -24,6 +25,7 @@ export class Shell {
     this.gauge = new Gauge(api);
     this.usage = new UsageView(api, this.gauge, session.user?.role);
     this.keys = new KeysView(api, session.user?.role);
+    this.assistants = new Assistants(api);
     this.conversations = new Conversations(api);
     this.chat = new Chat({ api, socket: this.socket, onCite: (citation) => this.#openSource(citation) });
     this.over = new AbortController();
@@ -41,12 +43,14 @@ export class Shell {
         iconButton("close", "Close the list", { class: "icon-button narrow-only", onclick: () => this.#nav(false) })),
       iconButton("plus", "New chat", { text: true, class: "button wide", "data-testid": "new-chat", onclick: () => this.#newChat() }),
       this.conversations.el,
+      ["owner", "admin"].includes(user?.role) ? iconButton("person", "Assistants", { text: true, class: "button wide", "data-testid": "assistants-open", onclick: () => this.#openAssistants() }) : null,
       h("div", { class: "account" },
         h("span", { class: "who" }, h("bdi", null, user?.name || user?.email || "You"), h("small", null, h("bdi", null, tenant?.name ?? ""))),
         this.keysButton,
         themeToggle(),
         iconButton("logout", "Log out", { "data-testid": "logout", onclick: () => this.session.logOut() })));
     this.title = h("h1", { class: "title" }, h("bdi", null, "New chat"));
+    this.who = h("span", { class: "with", dir: "auto", hidden: true, "data-testid": "assistant-name" });
     this.menu = iconButton("menu", "Conversations", { class: "icon-button narrow-only", "aria-expanded": "false", "aria-controls": "sidebar", onclick: () => this.#nav(true) });
     this.filesButton = iconButton("files", "Documents", { text: true, class: "button", "aria-expanded": "false", "aria-controls": "panel", "data-testid": "documents-open", onclick: () => (this.panel.dataset.view === "files" && !this.panel.hidden ? this.#closePanel() : this.#openFiles()) });
     this.panelTitle = h("h2", { tabindex: "-1" });
@@ -55,7 +59,7 @@ export class Shell {
       h("header", { class: "panel-head" }, this.panelTitle, iconButton("close", "Close", { "data-testid": "panel-close", onclick: () => this.#closePanel() })),
       this.panelBody);
     this.dropCover = h("div", { class: "drop-cover", hidden: true }, h("div", null, h("strong", null, "Drop to add"), h("span", null, this.files.hint())));
-    this.middle = h("div", { class: "middle" }, h("header", { class: "top" }, this.menu, this.title, this.gauge.el, this.filesButton), this.chat.el);
+    this.middle = h("div", { class: "middle" }, h("header", { class: "top" }, this.menu, this.title, this.who, this.gauge.el, this.filesButton), this.chat.el);
     this.el = h("div", { class: "shell" },
       this.nav,
       h("div", { class: "scrim", onclick: () => { this.#nav(false); this.#closePanel(); } }),
@@ -86,6 +90,11 @@ export class Shell {
     chat.addEventListener("dismissed", () => this.gauge.putAway());
     this.gauge.addEventListener("warning", (event) => chat.warn(event.detail.sentence, event.detail.level));
     this.gauge.addEventListener("open", () => this.#toggleUsage());
+    this.assistants.addEventListener("changed", () => this.#loadAssistants());
+    this.assistants.addEventListener("try", (event) => {
+      if (NARROW.matches) this.#closePanel(); // it would cover the chat
+      chat.tryDraft(event.detail);
+    });
     this.files.addEventListener("changed", () => chat.refreshWelcome());
     this.files.input.addEventListener("change", () => this.#openFiles());
     NARROW.addEventListener("change", () => this.#cover(), { signal: this.over.signal });
@@ -98,7 +107,11 @@ export class Shell {
     this.conversations.refresh().then(() => this.#heading());
     this.files.load();
     this.gauge.refresh();
-    this.session.api.get("/v1/assistants").then((found) => this.chat.setAssistants(found.data)).catch(() => {});
+    this.#loadAssistants();
+  }
+
+  #loadAssistants() {
+    return this.session.api.get("/v1/assistants").then((found) => this.chat.setAssistants(found.data)).catch(() => {});
   }
 
   close() {
@@ -117,6 +130,7 @@ export class Shell {
   #newChat() {
     this.#nav(false);
     this.chat.newChat();
+    this.#loadAssistants(); // others publish, too
   }
 
   /** The address names the conversation, so that a reload or the back button comes back to it. */
@@ -133,6 +147,9 @@ export class Shell {
     const listed = this.conversations.items.find((one) => one.id === thread?.id);
     const title = listed?.title || thread?.title || (thread?.id ? "Conversation" : "New chat");
     this.title.firstChild.textContent = title;
+    const named = thread?.assistantName && (thread.trial || this.chat.assistants.length > 1);
+    this.who.hidden = !named || !(thread.id || thread.trial);
+    this.who.textContent = thread?.trial ? `Draft: ${thread.assistantName}` : thread?.assistantName ?? "";
     document.title = thread?.id ? `${title} · docent` : "docent";
   }
 
@@ -152,6 +169,13 @@ export class Shell {
   #openFiles() {
     this.#openPanel("files", "Documents", this.files.el);
     this.panel.dataset.testid = "files-panel";
+  }
+
+  #openAssistants() {
+    this.#nav(false);
+    this.#openPanel("assistants", "Assistants", this.assistants.el);
+    this.panel.dataset.testid = "assistants-panel";
+    this.assistants.refresh();
   }
 
   #toggleUsage() {

@@ -16,13 +16,16 @@ const UNDELIVERED = new Problem({ code: "unreachable", detail: "The question cou
  * text to edit again, or null, and the problem).
  */
 export class Thread extends EventTarget {
-  constructor({ api, socket, onCite, id = null, assistant = null }) {
+  constructor({ api, socket, onCite, id = null, assistant = null, draft = null }) {
     super();
     this.api = api;
     this.socket = socket;
     this.onCite = onCite;
     this.id = id;
     this.assistant = assistant;
+    this.assistantName = draft?.draft.name ?? null;
+    this.draft = draft; // what is tried in it
+    this.trial = draft !== null;
     this.title = null;
     this.job = null;
     this.shown = [];
@@ -43,6 +46,8 @@ export class Thread extends EventTarget {
     const [conversation, list] = await Promise.all([this.api.get(this.#path()), this.api.get(this.#path("/messages"))]);
     this.title = conversation.title;
     this.assistant = conversation.assistant_id;
+    this.assistantName = conversation.assistant_name;
+    this.trial = conversation.trial;
     this.job = null;
     this.#show(list);
   }
@@ -164,7 +169,7 @@ export class Thread extends EventTarget {
     const { requestId, wish } = this.job;
     const frame = { type: "send", request_id: requestId, idempotency_key: requestId, ...wish };
     if (this.id) frame.conversation_id = this.id;
-    else if (this.assistant) frame.assistant = this.assistant;
+    else if (this.assistant) Object.assign(frame, { assistant: this.assistant, draft: this.trial });
     return this.socket.send(frame);
   }
 

@@ -283,6 +283,62 @@ async fn browser_shows_an_owner_who_used_what_and_saves_it() {
     assert_eq!(browser.complaints().await, Vec::<Value>::new());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium and ChromeDriver; .ci/run has them"]
+async fn browser_makes_an_assistant_tries_it_and_publishes_it_to_a_member() {
+    let world = World::start().await;
+    crate::assistants::owner(&world, ADDRESS).await;
+    let system = || world.provider.requests().pop().unwrap()["messages"][0]["content"].to_string();
+    let write = async |browser: &Browser, field: &str, text: &str| {
+        let field = browser.see(&format!("assistant-{field}")).await;
+        field.clear().await.unwrap();
+        field.send_keys(text).await.unwrap();
+    };
+    let browser = logged_in(&world.base).await;
+    for button in ["assistants-open", "assistant-new"] {
+        browser.click(button).await;
+    }
+    for (field, text) in [
+        ("name", "Pirate"),
+        ("greeting", "Ahoy, what do you seek?"),
+        ("instructions", "Talk like a pirate."),
+        ("temperature", "hot"),
+    ] {
+        write(&browser, field, text).await;
+    }
+    browser.click("assistant-try").await;
+    browser.find("//*[@id='assistant-temperature-wrong'][contains(., '`temperature`')]").await;
+    assert_eq!(browser.complaints().await.len(), 1, "the browser notes the 400");
+    write(&browser, "temperature", "0,5").await;
+    browser.click("assistant-try").await;
+    browser.find("//h2[contains(., 'Ahoy, what do you seek?')]").await;
+    browser.find("//*[@data-testid='assistant-name'][contains(., 'Draft: Pirate')]").await;
+    world.provider.next(Script::text(&["Arr!"], 10, 1));
+    browser.ask("Where is the treasure?").await;
+    browser.answer("complete", "Arr!").await;
+    assert!(system().contains("Talk like a pirate."), "{}", system());
+    write(&browser, "note", "The first one").await;
+    browser.click("assistant-publish").await;
+    browser.find("//*[@data-testid='assistant-standing'][.='Version 1']").await;
+    browser.find("//*[@data-testid='assistant-versions']/..//summary").await.click().await.unwrap();
+    browser.find("//*[@data-testid='assistant-versions']//li[contains(., 'The first one')]").await;
+    assert_eq!(browser.complaints().await, Vec::<Value>::new());
+
+    world.user("ben@acme.test").await;
+    let browser = Browser::open(&world.base).await;
+    browser.log_in("acme", "ben@acme.test").await;
+    browser.on_a_phone().await;
+    browser.choose("assistant-picker", "pirate").await;
+    browser.find("//h2[contains(., 'Ahoy, what do you seek?')]").await;
+    world.provider.next(Script::text(&["Shiver me timbers!"], 10, 1));
+    browser.ask("Where is the treasure?").await;
+    browser.answer("complete", "Shiver me timbers!").await;
+    browser.find("//*[@data-testid='assistant-name'][.='Pirate']").await;
+    assert!(system().contains("Talk like a pirate."), "{}", system());
+    assert_eq!(browser.overflow().await, 0, "nothing is wider than the phone");
+    assert_eq!(browser.complaints().await, Vec::<Value>::new());
+}
+
 /// A browser whose user has logged in.
 async fn logged_in(base: &str) -> Browser {
     let browser = Browser::open(base).await;

@@ -17,6 +17,7 @@ mod support;
 
 mod api_keys;
 mod architecture;
+mod assistants;
 mod branches;
 mod browser;
 mod chaos;

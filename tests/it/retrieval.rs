@@ -3,8 +3,8 @@
 
 use crate::support::{User, World};
 use docent::retrieval::give_own_index;
-use docent::store::HalfVec;
 use docent::store::embeddings::{self, NewEmbedding};
+use docent::store::{HalfVec, collections};
 use docent::types::TenantId;
 use serde_json::Value;
 
@@ -47,6 +47,30 @@ async fn own_index(world: &World, user: &User, threshold: i64) -> bool {
 
 fn partition(user: &User) -> String {
     format!("embeddings_{}", user.tenant_id.replace('-', ""))
+}
+
+/// How the statements of `store::embeddings` are planned as they are run: in the role and for the tenant.
+async fn plan(world: &World, user: &User, filter: &str, exact: bool) -> String {
+    world
+        .database
+        .run(
+            "CREATE OR REPLACE FUNCTION plan_of(query text) RETURNS TABLE (t text) LANGUAGE plpgsql AS
+               $$ BEGIN RETURN QUERY EXECUTE 'EXPLAIN ' || query; END $$",
+        )
+        .await;
+    let (tenant, model) = (user.tenant_id.as_str(), built_in(world).await);
+    let question = format!("'[{}]'::halfvec({DIMENSIONS})", vec!["0.1"; DIMENSIONS].join(","));
+    let distance = format!("(embedding::halfvec({DIMENSIONS}) <=> {question})");
+    let sql = format!(
+        "SELECT chunk_id, {distance} AS distance FROM embeddings
+         WHERE tenant_id = '{tenant}' AND model_id = {model} AND {filter}"
+    );
+    let sql = match exact {
+        true => format!("SELECT * FROM ({sql} OFFSET 0) x ORDER BY distance LIMIT 30"),
+        false => format!("{sql} ORDER BY {distance} LIMIT 30"),
+    };
+    let sql = format!("SELECT t FROM plan_of($$ {sql} $$)");
+    world.database.texts_as_app(Some(tenant), &sql).await.join("\n")
 }
 
 /// Chunks with random vectors (`seq * 0` makes them differ: it ties the draw to the row).
@@ -155,28 +179,9 @@ async fn a_large_tenant_is_searched_by_its_index_and_a_small_one_exactly() {
     has_much_more(&world, &anna, 3000).await;
     assert!(own_index(&world, &anna, 3000).await);
     world.database.run("ANALYZE embeddings").await;
-    // The statement of `embeddings::nearest`, planned as it is run: in the role and for the tenant.
-    world
-        .database
-        .run(
-            "CREATE FUNCTION plan_of(query text) RETURNS TABLE (t text) LANGUAGE plpgsql AS
-               $$ BEGIN RETURN QUERY EXECUTE 'EXPLAIN ' || query; END $$",
-        )
-        .await;
-    let model = built_in(&world).await;
-    let question = format!("'[{}]'::halfvec({DIMENSIONS})", vec!["0.1"; DIMENSIONS].join(","));
-    let plan = async |user: &User| {
-        let tenant = user.tenant_id.as_str();
-        let order = format!("embedding::halfvec({DIMENSIONS}) <=> {question}");
-        let sql = format!(
-            "SELECT t FROM plan_of($$
-               SELECT chunk_id, ({order}) AS distance FROM embeddings
-               WHERE tenant_id = '{tenant}' AND model_id = {model} ORDER BY {order} LIMIT 30 $$)"
-        );
-        world.database.texts_as_app(Some(tenant), &sql).await.join("\n")
-    };
-    let (large, small_plan) = (plan(&anna).await, plan(&zoe).await);
-    let index = format!("Index Scan using {}_{model}", partition(&anna));
+    let large = plan(&world, &anna, "true", false).await;
+    let small_plan = plan(&world, &zoe, "true", false).await;
+    let index = format!("Index Scan using {}_{}", partition(&anna), built_in(&world).await);
     assert!(large.contains(&index), "{large}");
     assert!(!small_plan.contains(&partition(&anna)), "{small_plan}");
     assert_eq!(findings(&zoe).await, small);
@@ -185,6 +190,45 @@ async fn a_large_tenant_is_searched_by_its_index_and_a_small_one_exactly() {
         let found = anna.ask(question).await.citations();
         assert!(found.iter().any(|passage| passage["snippet"] == fact), "{question}: {found:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_collection_is_searched_exactly_and_a_large_one_by_the_index() {
+    let world = World::start().await;
+    let anna = world.user("anna@acme.test").await;
+    knows_the_facts(&anna).await;
+    has_much_more(&world, &anna, 3000).await;
+    let file =
+        "UPDATE documents d SET collection = CASE WHEN d.id = (SELECT document_id FROM chunks
+                  WHERE seq >= 1000 LIMIT 1) THEN 'large' ELSE 'small' END";
+    world.database.run(file).await;
+    assert!(own_index(&world, &anna, 3000).await);
+    world.database.run("ANALYZE embeddings; ANALYZE documents").await;
+    let among = |name: &str| {
+        let tenant = &anna.tenant_id;
+        format!(
+            "document_id IN (SELECT id FROM documents
+               WHERE tenant_id = '{tenant}' AND collection = ANY('{{{name}}}'))"
+        )
+    };
+    let index = format!("Index Scan using {}_{}", partition(&anna), built_in(&world).await);
+    let small = plan(&world, &anna, &among("small"), true).await;
+    let large = plan(&world, &anna, &among("large"), false).await;
+    assert!(!small.contains(&index), "{small}");
+    assert!(large.contains(&index), "{large}");
+
+    let key: (TenantId, i32) = (anna.tenant_id.parse().unwrap(), built_in(&world).await);
+    let question = HalfVec::new(&[0.5; DIMENSIONS]);
+    let mut tx = world.db().await.tenant(key.0).await.unwrap();
+    for (name, most) in [("small", 3), ("large", 30), ("nothing", 0)] {
+        let names = [name.to_owned()];
+        for exact in [true, false] {
+            let near = embeddings::nearest_among(&mut tx, key, &question, 30, &names, exact).await;
+            assert_eq!(near.unwrap().len(), most, "{name}");
+        }
+    }
+    let few = collections::chunks(&mut tx, key.0, &["small".to_owned()]).await;
+    assert_eq!(few.unwrap(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -117,7 +117,7 @@ pub(super) fn parse(body: &[u8], key: Option<IdempotencyKey>) -> Result<Wanted, 
             return Err(wrong("metadata", why));
         }
     };
-    let asked = Asked { what, assistant: Some(model.clone()), idempotency_key: key };
+    let asked = Asked { what, assistant: Some(model.clone()), idempotency_key: key, draft: false };
     Ok(Wanted { model, asked, stream, include_usage })
 }
 

@@ -22,6 +22,8 @@ pub(super) struct SendFrame {
     pub(super) request_id: Option<String>,
     pub(super) conversation_id: Option<ConversationId>,
     pub(super) assistant: Option<String>,
+    #[serde(default)]
+    pub(super) draft: bool,
     pub(super) text: Option<String>,
     pub(super) edit_of: Option<MessageId>,
     pub(super) regenerate: Option<MessageId>,

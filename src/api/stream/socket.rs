@@ -298,7 +298,8 @@ fn parse(frame: SendFrame) -> Result<Asked, Problem> {
     };
     let key = key.map(|key| IdempotencyKey::parse(key)).transpose();
     let key = key.map_err(|error| Problem::invalid(format!("`{name}`: {error}.")))?;
-    Ok(Asked { what, assistant: frame.assistant, idempotency_key: key })
+    let SendFrame { assistant, draft, .. } = frame;
+    Ok(Asked { what, assistant, draft, idempotency_key: key })
 }
 
 fn too_many() -> Problem {

@@ -10,7 +10,7 @@ use crate::chat::{Accepted, Asked, AskedError, CitationData, Part, UsageData, Wh
 use crate::store::DbError;
 use crate::store::quotas::Quota;
 use crate::store::turns::Turn;
-use crate::types::{ConversationId, Ctx, IdempotencyKey, MessageId, TurnId};
+use crate::types::{AssistantId, ConversationId, Ctx, IdempotencyKey, MessageId, TurnId};
 use actix_web::{HttpRequest, HttpResponse, post, web};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -23,6 +23,9 @@ pub(crate) struct AskBody {
     conversation_id: Option<ConversationId>,
     /// Slug or id; left out, the conversation's or the tenant's default.
     assistant: Option<String>,
+    /// The draft of `assistant` (an id) is tried, in a conversation of its own. For who may edit it.
+    #[serde(default)]
+    draft: bool,
     /// At most 16,000 characters. Left out only with `regenerate`.
     text: Option<String>,
     /// The id of a question in this conversation: `text` is asked in its place, beside it.
@@ -32,13 +35,23 @@ pub(crate) struct AskBody {
 }
 
 impl AskBody {
+    /// A question to try a draft with.
+    pub(super) fn of_draft(
+        assistant: AssistantId,
+        conversation_id: Option<ConversationId>,
+        text: String,
+    ) -> Self {
+        let (assistant, text) = (Some(assistant.to_string()), Some(text));
+        Self { conversation_id, assistant, draft: true, text, edit_of: None, regenerate: None }
+    }
+
     pub(super) fn asked(
         self,
         idempotency_key: Option<IdempotencyKey>,
     ) -> Result<Asked, AskedError> {
         let text = self.text.as_deref();
         let what = What::parse(self.conversation_id, text, self.edit_of, self.regenerate)?;
-        Ok(Asked { what, assistant: self.assistant, idempotency_key })
+        Ok(Asked { what, assistant: self.assistant, draft: self.draft, idempotency_key })
     }
 }
 
@@ -84,10 +97,19 @@ pub(crate) async fn stream(
     Principal(ctx): Principal,
     Body(body): Body<AskBody>,
 ) -> Result<HttpResponse, Problem> {
-    let watch = Watch::open(&state, ctx).await?; // before anything is asked
-    let accepted = ask(&request, &state, ctx, body).await?;
+    ask_and_stream(&request, &state, ctx, body).await
+}
+
+pub(super) async fn ask_and_stream(
+    request: &HttpRequest,
+    state: &State,
+    ctx: Ctx,
+    body: AskBody,
+) -> Result<HttpResponse, Problem> {
+    let watch = Watch::open(state, ctx).await?; // before anything is asked
+    let accepted = ask(request, state, ctx, body).await?;
     let mut response = HttpResponse::Ok();
-    quota::header(&mut response, &quota::standing(&state, ctx).await);
+    quota::header(&mut response, &quota::standing(state, ctx).await);
     Ok(sse_response(&mut response, accepted.log.cursor(0), Some(accepted.conversation), watch))
 }
 

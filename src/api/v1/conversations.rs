@@ -21,6 +21,9 @@ pub(crate) struct ConversationView {
     id: ConversationId,
     title: String,
     assistant_id: AssistantId,
+    assistant_name: String,
+    /// A draft of the assistant is tried in it; no list has it.
+    trial: bool,
     /// The turn to attach to, while one runs.
     running_turn_id: Option<TurnId>,
     created_at: DateTime<Utc>,
@@ -33,6 +36,8 @@ impl From<Conversation> for ConversationView {
             id: row.id,
             title: row.title,
             assistant_id: row.assistant_id,
+            assistant_name: row.assistant_name,
+            trial: row.trial,
             running_turn_id: row.running_turn_id,
             created_at: row.created_at,
             updated_at: row.updated_at,

@@ -44,6 +44,8 @@ pub(crate) struct FileView {
     pages: Option<i32>,
     chunks: Option<i32>,
     error: Option<FileError>,
+    /// What it is filed under; assistants may be limited to some collections.
+    collection: Option<String>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -74,6 +76,7 @@ impl From<Document> for FileView {
             pages: row.pages,
             chunks: row.chunks,
             error,
+            collection: row.collection,
             created_at: row.created_at,
             updated_at: row.updated_at,
         }

@@ -1,9 +1,12 @@
 //! The resources of the API, one file each.
 
+pub(super) mod assistant_edits;
+pub(super) mod assistant_versions;
 pub(super) mod assistants;
 pub(super) mod auth;
 pub(super) mod billing;
 pub(super) mod chat;
+pub(super) mod collections;
 pub(super) mod conversations;
 pub(super) mod estimate;
 pub(super) mod files;

@@ -5,6 +5,7 @@ use crate::api::principal::Principal;
 use crate::api::problem::{Code, Problem};
 use crate::api::state::State;
 use crate::documents::{MAX_BYTES, UploadError, Uploaded};
+use crate::types::collection_name;
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::http::header;
 use actix_web::{HttpResponse, post, web};
@@ -24,6 +25,15 @@ pub(crate) struct UploadForm {
     /// PDF, Markdown, plain text or HTML; at most 25 MiB.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
+    /// What it is filed under: 1 to 80 characters, or nothing.
+    collection: Option<String>,
+}
+
+/// What a form brought.
+#[derive(Default)]
+struct Form {
+    file: Option<(String, Vec<u8>)>,
+    collection: Option<String>,
 }
 
 /// Upload a document. It is ready when its status says so; the same bytes are one document.
@@ -37,10 +47,14 @@ pub(crate) async fn upload(
     Principal(ctx): Principal,
     form: Multipart,
 ) -> Result<HttpResponse, Problem> {
-    let (name, bytes) = tokio::time::timeout(DEADLINE, read(form)).await.map_err(|_late| {
+    let form = tokio::time::timeout(DEADLINE, read(form)).await.map_err(|_late| {
         Problem::new(Code::RequestTimeout, "The file did not arrive within five minutes.")
     })??;
-    let (mut response, document) = match state.uploads.take(ctx, &name, &bytes).await? {
+    let (name, bytes) = form
+        .file
+        .ok_or_else(|| Problem::invalid("Send the file as the multipart field `file`."))?;
+    let collection = form.collection.as_deref();
+    let (mut response, document) = match state.uploads.take(ctx, &name, &bytes, collection).await? {
         Uploaded::New(document) => (HttpResponse::Accepted(), document),
         Uploaded::Known(document) => (HttpResponse::Ok(), document),
     };
@@ -49,28 +63,35 @@ pub(crate) async fn upload(
         .json(FileView::from(document)))
 }
 
-async fn read(mut form: Multipart) -> Result<(String, Vec<u8>), Problem> {
-    let mut fields = 0;
-    while let Some(field) = form.next().await {
+/// Reads the first file, and the name of its collection before or after it.
+async fn read(mut form: Multipart) -> Result<Form, Problem> {
+    let mut read = Form::default();
+    for _ in 0..=MAX_FIELDS {
+        let Some(field) = form.next().await else { break };
         let mut field = field.map_err(|error| broken(&error))?;
-        if field.name() == Some("file") {
-            let name = field.content_disposition().and_then(|d| d.get_filename());
-            let name = name.unwrap_or("untitled").to_owned();
-            return Ok((name, read_field(&mut field).await?));
-        }
-        fields += 1;
-        if fields > MAX_FIELDS {
-            break;
+        match field.name() {
+            Some("file") if read.file.is_none() => {
+                let name = field.content_disposition().and_then(|d| d.get_filename());
+                let name = name.unwrap_or("untitled").to_owned();
+                read.file = Some((name, read_field(&mut field, MAX_BYTES).await?));
+            }
+            Some("collection") => {
+                let name = read_field(&mut field, 1024).await?;
+                let name = String::from_utf8_lossy(&name);
+                let given = Some(name.trim()).filter(|name| !name.is_empty());
+                read.collection = given.map(collection_name).transpose()?;
+            }
+            _ => {}
         }
     }
-    Err(Problem::invalid("Send the file as the multipart field `file`."))
+    Ok(read)
 }
 
-async fn read_field(field: &mut Field) -> Result<Vec<u8>, Problem> {
+async fn read_field(field: &mut Field, most: usize) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
     while let Some(piece) = field.next().await {
         bytes.extend_from_slice(&piece.map_err(|error| broken(&error))?);
-        if bytes.len() > MAX_BYTES {
+        if bytes.len() > most {
             return Err(UploadError::TooLarge.into());
         }
     }

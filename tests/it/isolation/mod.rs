@@ -59,9 +59,9 @@ struct Belongings {
     assistant: String,
 }
 
-/// A person with a document, a finished turn and a ticket: a row in every table.
+/// An owner with an assistant, a document, a finished turn and a ticket: a row in every table.
 async fn settled_in(world: &World, email: &str, secret: &str) -> (User, Belongings) {
-    let user = world.user(email).await;
+    let user = crate::assistants::owner(world, email).await;
     let text = format!("The secret of {email} is {secret}.");
     let file = user.has_document("secret.txt", text.as_bytes()).await;
     let answer = user.ask("What is the secret?").await;
@@ -84,6 +84,12 @@ async fn settled_in(world: &World, email: &str, secret: &str) -> (User, Belongin
     let file = file["id"].as_str().unwrap().to_owned();
     let message = answer.of("start")[0]["messageId"].as_str().unwrap().to_owned();
     let (turn, conversation) = (answer.turn, answer.conversation);
+    let new = serde_json::json!({"slug": "keeper", "name": format!("Keeper of {secret}")});
+    let (status, made) = user.post("/v1/assistants", new).await;
+    assert_eq!(status, 201, "{made}");
+    let assistant = made["id"].as_str().unwrap().to_owned();
+    let publish = format!("/v1/assistants/{assistant}/publish");
+    assert_eq!(user.post(&publish, serde_json::json!({})).await.0, 200);
     world.database.run(&what_others_write(&user)).await;
     world.database.until("SELECT (count(*) = 0)::int::bigint AS n FROM ledger_batches").await;
     (user, Belongings { file, turn, conversation, message, key, assistant })

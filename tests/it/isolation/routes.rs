@@ -21,7 +21,8 @@ fn method(name: &str) -> Method {
 
 /// The status and the body, without what differs from one request to the next.
 async fn outcome(request: reqwest::RequestBuilder, message: &str) -> (u16, Value) {
-    let body = json!({"text": "Hello?", "title": "Mine", "message_id": message}).to_string();
+    let body =
+        json!({"text": "Hello?", "title": "Mine", "message_id": message, "version": 1, "collection": null}).to_string();
     let response = request.body(body).send().await.unwrap();
     let status = response.status().as_u16();
     let text = response.text().await.unwrap();
@@ -40,7 +41,7 @@ impl Belongings {
             Some("turns") => &self.turn,
             Some("conversations") => &self.conversation,
             Some("api-keys") => &self.key,
-            Some("models") => &self.assistant,
+            Some("models" | "assistants") => &self.assistant,
             _ => panic!("{path} has an id of a new kind: let somebody own one and walk it"),
         }
     }
@@ -102,9 +103,8 @@ async fn walks_in_vain(who: &User, things: &Belongings, routes: &[(String, Strin
 async fn another_tenants_ids_are_not_there() {
     let world = World::start().await;
     let (anna, hers) = settled_in(&world, "anna@acme.test", "rosebud").await;
-    let (eve, _) = settled_in(&world, "eve@globex.test", "xanadu").await;
-    world.database.run("UPDATE users SET role = 'owner' WHERE email = 'eve@globex.test'").await;
-    let owner = world.user("eve@globex.test").await;
+    let (owner, _) = settled_in(&world, "eve@globex.test", "xanadu").await;
+    let eve = world.user("mia@globex.test").await;
     let routes = routes_with_ids();
     let before = fingerprint(&world.database).await;
     walks_in_vain(&eve, &hers, &routes).await;
@@ -126,8 +126,8 @@ async fn a_colleagues_conversations_are_not_there_either() {
     world.database.run("UPDATE users SET role = 'owner' WHERE email = 'ben@acme.test'").await;
     let ben = world.user("ben@acme.test").await;
     let mut routes = routes_with_ids();
-    // Those are everybody's, this is for those who pay, and an owner sees all keys.
-    let shared = ["/v1/files", "/v1/api-keys", "/v1/models"];
+    // Those are everybody's or every owner's, this is for those who pay, and an owner sees all keys.
+    let shared = ["/v1/files", "/v1/api-keys", "/v1/models", "/v1/assistants"];
     let seen = |path: &str| shared.iter().any(|beginning| path.starts_with(beginning));
     routes.retain(|(_, path)| !seen(path) && !path.ends_with("/receipt"));
     assert!(routes.len() >= 7);

@@ -28,7 +28,7 @@ const NONE_RUNS: &str =
 
 /// Admits a turn and settles it, as a server does: in two transactions.
 async fn whole(office: &Office, turn: TurnId, user: UserId) -> Result<(), DbError> {
-    let ctx = Ctx { tenant: office.tenant, user, role: Role::Member };
+    let ctx = Ctx::new(office.tenant, user, Role::Member);
     let mut tx = office.db.tenant(office.tenant).await?;
     office.begin_turn(&mut tx, turn, user).await?;
     match metering::reserve(&mut tx, ctx, turn, NodeId::new(), office.ask(30, 20, 1)).await {
@@ -52,7 +52,8 @@ async fn whole(office: &Office, turn: TurnId, user: UserId) -> Result<(), DbErro
     };
     answer.insert(&mut tx).await?;
     let ending =
-        Ending { state: "complete", error_code: None, first_token_ms: None, latency_ms: 1 };
+        Ending { state: "complete", error_code: None, first_token_ms: None, latency_ms: 1, provider: "openai",
+            model: "gpt-4o-mini", steps: serde_json::json!([]) };
     running.close(&mut tx, ending).await?;
     let items = [(Meter::Requests, 1), (Meter::InputTokens, 21), (Meter::OutputTokens, 4)];
     let items = items.map(|(meter, quantity)| Item::exact(meter, quantity)).to_vec();
