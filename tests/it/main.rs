@@ -54,6 +54,7 @@ mod secrets;
 mod sessions;
 mod shutdown;
 mod slow_readers;
+mod steps;
 mod uploads;
 mod usage;
 mod websocket;

@@ -71,8 +71,6 @@ async fn settled_in(world: &World, email: &str, secret: &str) -> (User, Belongin
     assert_eq!(status, 200);
     let (_, key) = user.key(serde_json::json!({"name": "bot", "scopes": ["chat"]})).await;
     let key = key["id"].as_str().unwrap().to_owned();
-    let (_, assistants) = user.get("/v1/assistants").await;
-    let assistant = assistants["data"][0]["id"].as_str().unwrap().to_owned();
     // What only an operator and the program itself write.
     let written = format!(
         "INSERT INTO export_customers VALUES ('{0}', 'stripe', 'cus_1');
