@@ -6,13 +6,15 @@ use docent::config::{Layers, Settings};
 use docent::llm::router::{Catalogue, LIST, Router, load_models};
 use docent::llm::{ChatEvent, ChatMessage, ChatRequest, Role};
 use docent::net::ClientOptions;
+use docent::runtime::Tasks;
+use docent::store::{Db, DbOptions};
 use docent::types::{Secret, TenantId};
 use futures_util::StreamExt;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 const TOKEN: &str = "the-operators-own-token";
@@ -146,10 +148,14 @@ async fn a_plan_allows_models_and_a_tenants_own_list_holds_instead() {
 
 /// A catalogue on the world's database whose `openai` is at this address.
 async fn catalogue(world: &World, url: &str, secret: &str) -> Catalogue {
+    catalogue_on(world.db().await, url, secret)
+}
+
+fn catalogue_on(db: Db, url: &str, secret: &str) -> Catalogue {
     let layers = BTreeMap::from([("OPENAI_BASE_URL".to_owned(), url.to_owned())]);
     let settings = Settings::load(Layers::new(layers), true).unwrap();
     let client = docent::net::client(&ClientOptions::default()).unwrap();
-    Catalogue::new(world.db().await, client, settings.models, &Secret::new(secret))
+    Catalogue::new(db, client, settings.models, &Secret::new(secret))
 }
 
 /// A provider that answers with the key it was sent.
@@ -165,32 +171,31 @@ impl Echo {
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let mut stream = BufReader::new(stream);
-                let (mut key, mut length) = (String::new(), 0);
-                loop {
-                    let mut line = String::new();
-                    stream.read_line(&mut line).await.unwrap();
-                    let Some((name, value)) = line.trim().split_once(": ") else {
-                        if line.trim().is_empty() { break } else { continue }
-                    };
-                    match name.to_lowercase().as_str() {
-                        "authorization" => key = value.to_owned(),
-                        "content-length" => length = value.parse().unwrap(),
-                        _ => {}
-                    }
-                }
-                stream.read_exact(&mut vec![0; length]).await.unwrap();
-                let body = json!({"choices": [{"message": {"content": format!("key: {key}")},
-                    "finish_reason": "stop"}]})
-                .to_string();
-                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
-                let reply = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-                stream.write_all(reply.as_bytes()).await.unwrap();
+                echo(listener.accept().await.unwrap().0).await;
             }
         });
         Self { url, _tasks: tasks }
     }
+}
+
+async fn echo(stream: TcpStream) {
+    let mut stream = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        stream.read_line(&mut head).await.unwrap();
+    }
+    let header = |name: &str| {
+        let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    };
+    let length = header("content-length").unwrap().parse().unwrap();
+    stream.read_exact(&mut vec![0; length]).await.unwrap();
+    let key = header("authorization").unwrap_or_default();
+    let message = json!({"content": format!("key: {key}")});
+    let body = json!({"choices": [{"message": message, "finish_reason": "stop"}]}).to_string();
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
+    let reply = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(reply.as_bytes()).await.unwrap();
 }
 
 /// Asks `a` for a tenant: what it says, or the code of the failure.
@@ -318,4 +323,18 @@ async fn what_the_operator_does_to_all_is_noted_and_nonsense_is_explained() {
         .map(|provider| provider["name"].as_str().unwrap())
         .collect();
     assert_eq!(providers, ["anthropic", "demo", "gemini", "openai"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_holds_the_last_connection_needs_no_other_one_to_find_a_model() {
+    let world = world().await;
+    let anna = world.user("anna@acme.test").await;
+    let tenant: TenantId = anna.tenant_id.parse().unwrap();
+    let acquire = std::time::Duration::from_secs(30);
+    let options = DbOptions { url: world.database.url.clone(), max_connections: 1, acquire };
+    let db = Db::open(options, &Tasks::current()).await.unwrap();
+    let catalogue = catalogue_on(db.clone(), &world.provider.url, SECRET);
+    let mut tx = db.tenant(tenant).await.unwrap();
+    let route = catalogue.resolve_in(&mut tx, tenant, Some("fast")).await.unwrap();
+    assert_eq!(route.candidates[0].id, "gpt-4o-mini");
 }

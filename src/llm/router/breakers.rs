@@ -32,8 +32,8 @@ pub struct BreakerReport {
 pub(super) struct Breakers(Arc<DashMap<Guarded, Arc<Breaker>>>);
 
 impl Breakers {
-    pub(super) fn of(&self, guarded: Guarded) -> Arc<Breaker> {
-        if let Some(breaker) = self.0.get(&guarded) {
+    pub(super) fn of(&self, guarded: &Guarded) -> Arc<Breaker> {
+        if let Some(breaker) = self.0.get(guarded) {
             return Arc::clone(&breaker);
         }
         let fresh = || Breaker::new(guarded.clone());

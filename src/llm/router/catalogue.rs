@@ -246,7 +246,7 @@ impl Catalogue {
             Some(provider) => self.0.providers.line(provider, model, key),
             None => Line::none("its provider is not in the catalogue"),
         };
-        let breaker = self.0.breakers.of(Guarded {
+        let breaker = self.0.breakers.of(&Guarded {
             provider: model.provider.clone(),
             model: model.name.clone(),
             key: fingerprint(line.key.as_ref()),
