@@ -14,7 +14,7 @@ async fn owner(world: &World) -> User {
     world.user("anna@acme.test").await
 }
 
-/// Their own, by address: name and whether it was ever used.
+/// The keys that they see.
 async fn listed(user: &User, query: &str) -> Vec<Value> {
     let (status, list) = user.get(&format!("/v1/api-keys{query}")).await;
     assert_eq!(status, 200, "{list}");

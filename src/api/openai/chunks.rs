@@ -1,6 +1,6 @@
 //! A completion as a stream of chunks. No ids of events: some clients choke on them beside heartbeats.
 
-use super::speech::{Delta, Listener, usage};
+use super::speech::{Delta, Listener, usage, with};
 use crate::api::stream::{Cut, Wire};
 use crate::chat::{Batch, Part};
 use bytes::Bytes;
@@ -31,14 +31,11 @@ impl Chunks {
 
     fn chunk(&self, delta: &Value, reason: Option<&str>) -> Value {
         let Head { id, created, model, include_usage } = &self.head;
-        let mut chunk = json!({
+        let chunk = json!({
             "id": id, "object": "chat.completion.chunk", "created": created, "model": model,
             "choices": [{"index": 0, "delta": delta, "logprobs": null, "finish_reason": reason}],
         });
-        if *include_usage {
-            chunk["usage"] = Value::Null;
-        }
-        chunk
+        if *include_usage { with(chunk, "usage", Value::Null) } else { chunk }
     }
 
     fn write(&mut self, delta: Delta) -> Vec<Value> {
@@ -55,17 +52,13 @@ impl Chunks {
                 call(json!({"index": index, "function": {"arguments": json}}))
             }
             Delta::Cited(citations) => {
-                let mut chunk = self.chunk(&json!({}), None);
-                chunk["citations"] = json!(citations);
-                return vec![chunk];
+                return vec![with(self.chunk(&json!({}), None), "citations", json!(citations))];
             }
             Delta::End { reason, usage: billed } => {
                 let mut chunks = vec![self.chunk(&json!({}), Some(reason))];
                 if let (true, Some(billed)) = (self.head.include_usage, &billed) {
-                    let mut last = self.chunk(&Value::Null, None);
-                    last["choices"] = json!([]);
-                    last["usage"] = usage(billed);
-                    chunks.push(last);
+                    let last = with(self.chunk(&Value::Null, None), "choices", json!([]));
+                    chunks.push(with(last, "usage", usage(billed)));
                 }
                 return chunks;
             }

@@ -4,7 +4,7 @@
 use super::chunks::{Chunks, Head};
 use super::refusal::{no_model, shape};
 use super::request::{self, Wanted};
-use super::speech::{Delta, Listener, usage};
+use super::speech::{Delta, Listener, usage, with};
 use crate::api::body::Bytes;
 use crate::api::principal::Principal;
 use crate::api::problem::{Code, Problem};
@@ -85,7 +85,7 @@ async fn whole(accepted: &Accepted, head: Head) -> Result<Value, Problem> {
             }
         }
     }
-    Ok(said.completion(head))
+    Ok(said.completion(&head))
 }
 
 impl Said {
@@ -109,24 +109,27 @@ impl Said {
         Ok(())
     }
 
-    fn completion(self, head: Head) -> Value {
+    fn completion(self, head: &Head) -> Value {
         let text = (!self.text.is_empty() || self.calls.is_empty()).then_some(self.text);
-        let mut message = json!({"role": "assistant", "content": text, "refusal": null});
-        if !self.thoughts.is_empty() {
-            message["reasoning_content"] = self.thoughts.into();
-        }
+        let message = json!({"role": "assistant", "content": text, "refusal": null});
+        let message = match self.thoughts.is_empty() {
+            true => message,
+            false => with(message, "reasoning_content", self.thoughts.into()),
+        };
         let call = |(id, name, arguments)| json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}});
-        if !self.calls.is_empty() {
-            message["tool_calls"] = self.calls.into_iter().map(call).collect();
-        }
-        let mut completion = json!({
+        let calls: Vec<Value> = self.calls.into_iter().map(call).collect();
+        let message = match calls.is_empty() {
+            true => message,
+            false => with(message, "tool_calls", calls.into()),
+        };
+        let completion = json!({
             "id": head.id, "object": "chat.completion", "created": head.created, "model": head.model,
             "choices": [{"index": 0, "message": message, "logprobs": null, "finish_reason": self.reason}],
             "usage": self.usage.as_ref().map(usage),
         });
-        if !self.citations.is_empty() {
-            completion["citations"] = json!(self.citations);
+        match self.citations.is_empty() {
+            true => completion,
+            false => with(completion, "citations", json!(self.citations)),
         }
-        completion
     }
 }

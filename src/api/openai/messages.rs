@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(list: Value) -> Result<Vec<ChatMessage>, String> {
+    fn read(list: &Value) -> Result<Vec<ChatMessage>, String> {
         parse(list.as_array().unwrap().clone()).map_err(|problem| problem.detail)
     }
 
@@ -150,7 +150,7 @@ mod tests {
     fn every_kind_of_message_is_read() {
         let call = json!({"id": "c1", "type": "function",
             "function": {"name": "add", "arguments": "{\"a\":1}"}});
-        let said = read(json!([
+        let said = read(&json!([
             {"role": "developer", "content": "Be brief."},
             {"role": "user", "content": [{"type": "text", "text": "What is this?"},
                 {"type": "image_url", "image_url": {"url": "data:image/png;base64,AQI=", "detail": "low"}}]},
@@ -181,7 +181,7 @@ mod tests {
             (json!([{"role": "tool", "tool_call_id": "c9", "content": "3"}]), "not called"),
             (json!([]), "ends with"),
         ] {
-            let error = read(list.clone()).unwrap_err();
+            let error = read(&list).unwrap_err();
             assert!(error.contains(why), "{list}: {error}");
         }
     }

@@ -92,7 +92,7 @@ pub(super) fn parse(body: &[u8], key: Option<IdempotencyKey>) -> Result<Wanted, 
     let model: String = of.take("model")?.ok_or_else(|| wrong("model", "`model` is missing."))?;
     let stream = of.take("stream")?.unwrap_or(false);
     let options: Option<Value> = of.take("stream_options")?;
-    let include_usage = options.is_some_and(|options| options["include_usage"] == true);
+    let include_usage = options.is_some_and(|options| is_true(options.get("include_usage")));
     let metadata: Option<Map<String, Value>> = of.take("metadata")?;
     let conversation = conversation(metadata)?;
     let messages = of.take("messages")?.unwrap_or_default();
@@ -119,6 +119,10 @@ pub(super) fn parse(body: &[u8], key: Option<IdempotencyKey>) -> Result<Wanted, 
     };
     let asked = Asked { what, assistant: Some(model.clone()), idempotency_key: key, draft: false };
     Ok(Wanted { model, asked, stream, include_usage })
+}
+
+fn is_true(value: Option<&Value>) -> bool {
+    value.and_then(Value::as_bool) == Some(true)
 }
 
 /// The stored conversation that goes on; other metadata is ignored.
@@ -200,14 +204,15 @@ fn tool_choice(of: &mut Parameters) -> Result<ToolChoice, Problem> {
 
 fn format(of: &mut Parameters) -> Result<Format, Problem> {
     let Some(format) = of.take::<Value>("response_format")? else { return Ok(Format::Text) };
-    let wanted = &format["json_schema"];
-    match (format["type"].as_str(), wanted["name"].as_str(), &wanted["schema"]) {
+    let text = |path: &str| format.pointer(path).and_then(Value::as_str);
+    let schema = format.pointer("/json_schema/schema");
+    match (text("/type"), text("/json_schema/name"), schema) {
         (Some("text"), ..) => Ok(Format::Text),
         (Some("json_object"), ..) => Ok(Format::Json),
-        (Some("json_schema"), Some(name), schema @ Value::Object(_)) => Ok(Format::Schema {
+        (Some("json_schema"), Some(name), Some(schema @ Value::Object(_))) => Ok(Format::Schema {
             name: name.to_owned(),
             schema: schema.clone(),
-            strict: wanted["strict"] == true,
+            strict: is_true(format.pointer("/json_schema/strict")),
         }),
         _ => Err(wrong(
             "response_format",

@@ -100,6 +100,14 @@ impl Listener {
     }
 }
 
+/// An object with one more field, or another value of it.
+pub(super) fn with(mut object: Value, name: &str, value: Value) -> Value {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(name.into(), value);
+    }
+    object
+}
+
 /// `usage` in their words: cached is inside the prompt, reasoning inside the completion.
 pub(super) fn usage(data: &UsageData) -> Value {
     json!({

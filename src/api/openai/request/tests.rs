@@ -2,23 +2,23 @@
 
 use super::*;
 
-fn read(more: Value) -> Result<Wanted, Problem> {
+fn read(more: &Value) -> Result<Wanted, Problem> {
     let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "Hi"}]});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     parse(body.to_string().as_bytes(), None)
 }
 
-fn given(more: Value) -> Arc<Given> {
+fn given(more: &Value) -> Arc<Given> {
     let wanted = read(more).unwrap_or_else(|problem| panic!("{problem}"));
     Arc::clone(wanted.asked.given().unwrap())
 }
 
 #[test]
 fn what_is_used() {
-    let wanted = read(json!({"stream": true, "stream_options": {"include_usage": true}})).unwrap();
+    let wanted = read(&json!({"stream": true, "stream_options": {"include_usage": true}})).unwrap();
     assert!(wanted.stream && wanted.include_usage && wanted.model == "m");
     assert_eq!(wanted.asked.assistant.as_deref(), Some("m"));
-    let given = given(json!({
+    let given = given(&json!({
         "temperature": 0.5, "top_p": 0.9, "stop": "END", "seed": 7, "frequency_penalty": -1, "presence_penalty": 1,
         "max_tokens": 10, "max_completion_tokens": 20, "reasoning_effort": "low",
         "tools": [{"type": "function", "function": {"name": "add", "strict": true}}],
@@ -45,14 +45,14 @@ fn what_is_used() {
 
 #[test]
 fn what_is_ignored() {
-    let plain = given(json!({}));
+    let plain = given(&json!({}));
     for more in [
         json!({"user": "u", "store": true, "service_tier": "auto", "prompt_cache_key": "k", "new": [1]}),
         json!({"n": 1, "logprobs": false, "logit_bias": {}, "modalities": ["text"], "parallel_tool_calls": true}),
         json!({"temperature": null, "tools": null, "stop": null, "metadata": {"a": "b"}, "functions": null}),
         json!({"response_format": {"type": "text"}, "tool_choice": "auto", "prediction": {"type": "content"}}),
     ] {
-        let given = given(more.clone());
+        let given = given(&more);
         assert_eq!(
             Given { fingerprint: plain.fingerprint.clone(), ..(*given).clone() },
             *plain,
@@ -83,7 +83,7 @@ fn what_is_refused_and_by_which_name() {
         (json!({"messages": []}), "messages"),
         (json!({"model": null}), "model"),
     ] {
-        let problem = read(more.clone()).unwrap_err();
+        let problem = read(&more).unwrap_err();
         assert_eq!((problem.status, &problem.more["param"]), (400, &json!(param)), "{more}");
     }
 }
@@ -91,10 +91,10 @@ fn what_is_refused_and_by_which_name() {
 #[test]
 fn a_stored_conversation_goes_on_with_the_last_message() {
     let id = ConversationId::new();
-    let wanted = read(json!({"metadata": {"conversation_id": id}, "temperature": 1})).unwrap();
+    let wanted = read(&json!({"metadata": {"conversation_id": id}, "temperature": 1})).unwrap();
     assert_eq!(wanted.asked.conversation(), Some(id));
     assert_eq!(wanted.asked.question().unwrap().as_str(), "Hi");
     let tools = json!([{"type": "function", "function": {"name": "add"}}]);
-    let refused = read(json!({"metadata": {"conversation_id": id}, "tools": tools})).unwrap_err();
+    let refused = read(&json!({"metadata": {"conversation_id": id}, "tools": tools})).unwrap_err();
     assert_eq!(refused.more["param"], "metadata");
 }
