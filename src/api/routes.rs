@@ -53,6 +53,7 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(page::favicon)
             .service(ws_chat);
         config
+            .configure(specialists)
             .service(server::server)
             .service(auth::request_code)
             .service(auth::verify_code)
@@ -60,17 +61,6 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(auth::logout)
             .service(auth::me)
             .service(auth::ws_tickets)
-            .service(assistants::list)
-            .service(assistants::get)
-            .service(assistant_edits::create)
-            .service(assistant_edits::edit)
-            .service(assistant_edits::publish)
-            .service(assistant_edits::roll_back)
-            .service(assistant_edits::remove)
-            .service(assistant_versions::list)
-            .service(assistant_versions::try_draft)
-            .service(collections::list)
-            .service(collections::file_under)
             .service(upload::upload)
             .service(files::list)
             .service(files::get)
@@ -100,10 +90,26 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(operator::read_audit)
             .service(operator::change_tenant)
             .service(usage_csv::usage_csv)
-            .service(legacy::send)
-            .service(legacy::stream)
             .default_service(web::to(nothing_here));
     }
+}
+
+/// Who answers, from what; and the older way to ask.
+fn specialists(config: &mut web::ServiceConfig) {
+    config
+        .service(assistants::list)
+        .service(assistants::get)
+        .service(assistant_edits::create)
+        .service(assistant_edits::edit)
+        .service(assistant_edits::publish)
+        .service(assistant_edits::roll_back)
+        .service(assistant_edits::remove)
+        .service(assistant_versions::list)
+        .service(assistant_versions::try_draft)
+        .service(collections::list)
+        .service(collections::file_under)
+        .service(legacy::send)
+        .service(legacy::stream);
 }
 
 /// No route has this path; or one has it with other methods.

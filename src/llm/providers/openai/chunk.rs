@@ -78,7 +78,7 @@ fn text(said: &Value) -> String {
     }
 }
 
-/// What the model thinks, by the names that vLLM, DeepSeek, Groq and Ollama give it, or among the
+/// What the model thinks, by the names that vLLM, Groq and others give it, or among the
 /// parts of the content, as Mistral has it.
 fn reasoning(said: &Value) -> String {
     let named = |key: &str| said.get(key)?.as_str().filter(|text| !text.is_empty());
