@@ -54,6 +54,7 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(page::favicon)
             .service(ws_chat);
         config
+            .configure(specialists)
             .service(server::server)
             .service(auth::request_code)
             .service(auth::verify_code)
@@ -61,17 +62,6 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(auth::logout)
             .service(auth::me)
             .service(auth::ws_tickets)
-            .service(assistants::list)
-            .service(assistants::get)
-            .service(assistant_edits::create)
-            .service(assistant_edits::edit)
-            .service(assistant_edits::publish)
-            .service(assistant_edits::roll_back)
-            .service(assistant_edits::remove)
-            .service(assistant_versions::list)
-            .service(assistant_versions::try_draft)
-            .service(collections::list)
-            .service(collections::file_under)
             .service(upload::upload)
             .service(files::list)
             .service(files::get)
@@ -104,8 +94,6 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(keys::rotate)
             .service(keys::revoke)
             .service(usage_csv::usage_csv)
-            .service(legacy::send)
-            .service(legacy::stream)
             .default_service(web::to(nothing_here));
         config.configure(for_the_operator);
     }
@@ -131,6 +119,24 @@ fn for_the_operator(config: &mut web::ServiceConfig) {
         .service(tenant_models::put_key)
         .service(tenant_models::remove_key)
         .service(tenant_models::resolve);
+}
+
+/// Who answers, from what; and the older way to ask.
+fn specialists(config: &mut web::ServiceConfig) {
+    config
+        .service(assistants::list)
+        .service(assistants::get)
+        .service(assistant_edits::create)
+        .service(assistant_edits::edit)
+        .service(assistant_edits::publish)
+        .service(assistant_edits::roll_back)
+        .service(assistant_edits::remove)
+        .service(assistant_versions::list)
+        .service(assistant_versions::try_draft)
+        .service(collections::list)
+        .service(collections::file_under)
+        .service(legacy::send)
+        .service(legacy::stream);
 }
 
 /// No route has this path; or one has it with other methods.

@@ -83,7 +83,8 @@ export class AssistantForm {
   complain(problem) {
     const box = this.boxes.get(problem.field);
     if (!box) return false;
-    this.#wrong(problem.field, problem.message);
+    const { label } = FIELDS.find((field) => field.name === problem.field);
+    this.#wrong(problem.field, problem.message.replace(`\`${problem.field}\``, label)); // as the page calls it
     box.focus();
     return true;
   }

@@ -50,7 +50,7 @@ export class Shell {
         themeToggle(),
         iconButton("logout", "Log out", { "data-testid": "logout", onclick: () => this.session.logOut() })));
     this.title = h("h1", { class: "title" }, h("bdi", null, "New chat"));
-    this.who = h("span", { class: "with", dir: "auto", hidden: true, "data-testid": "assistant-name" });
+    this.who = h("span", { class: "with", dir: "auto", hidden: true, "data-testid": "assistant-shown" });
     this.menu = iconButton("menu", "Conversations", { class: "icon-button narrow-only", "aria-expanded": "false", "aria-controls": "sidebar", onclick: () => this.#nav(true) });
     this.filesButton = iconButton("files", "Documents", { text: true, class: "button", "aria-expanded": "false", "aria-controls": "panel", "data-testid": "documents-open", onclick: () => (this.panel.dataset.view === "files" && !this.panel.hidden ? this.#closePanel() : this.#openFiles()) });
     this.panelTitle = h("h2", { tabindex: "-1" });

@@ -307,12 +307,12 @@ async fn browser_makes_an_assistant_tries_it_and_publishes_it_to_a_member() {
         write(&browser, field, text).await;
     }
     browser.click("assistant-try").await;
-    browser.find("//*[@id='assistant-temperature-wrong'][contains(., '`temperature`')]").await;
+    browser.find("//*[@id='assistant-temperature-wrong'][contains(., 'Temperature is not')]").await;
     assert_eq!(browser.complaints().await.len(), 1, "the browser notes the 400");
     write(&browser, "temperature", "0,5").await;
     browser.click("assistant-try").await;
     browser.find("//h2[contains(., 'Ahoy, what do you seek?')]").await;
-    browser.find("//*[@data-testid='assistant-name'][contains(., 'Draft: Pirate')]").await;
+    browser.find("//*[@data-testid='assistant-shown'][contains(., 'Draft: Pirate')]").await;
     world.provider.next(Script::text(&["Arr!"], 10, 1));
     browser.ask("Where is the treasure?").await;
     browser.answer("complete", "Arr!").await;
@@ -328,12 +328,13 @@ async fn browser_makes_an_assistant_tries_it_and_publishes_it_to_a_member() {
     let browser = Browser::open(&world.base).await;
     browser.log_in("acme", "ben@acme.test").await;
     browser.on_a_phone().await;
+    browser.find("//*[@data-testid='assistant-picker']/option[@value='pirate']").await;
     browser.choose("assistant-picker", "pirate").await;
     browser.find("//h2[contains(., 'Ahoy, what do you seek?')]").await;
     world.provider.next(Script::text(&["Shiver me timbers!"], 10, 1));
     browser.ask("Where is the treasure?").await;
     browser.answer("complete", "Shiver me timbers!").await;
-    browser.find("//*[@data-testid='assistant-name'][.='Pirate']").await;
+    browser.find("//*[@data-testid='assistant-shown'][.='Pirate']").await;
     assert!(system().contains("Talk like a pirate."), "{}", system());
     assert_eq!(browser.overflow().await, 0, "nothing is wider than the phone");
     assert_eq!(browser.complaints().await, Vec::<Value>::new());

@@ -70,8 +70,10 @@ pub(crate) async fn list(
     id: web::Path<AssistantId>,
     query: web::Query<PageQuery>,
 ) -> Result<web::Json<Page<VersionView>>, Problem> {
-    let before =
-        query.cursor()?.map(|number| number.parse().map_err(|_| bad_cursor())).transpose()?;
+    let before = query
+        .cursor()?
+        .map(|number| number.parse().map_err(|_no_number| bad_cursor()))
+        .transpose()?;
     find(&state, ctx, *id).await?;
     let mut tx = state.db.tenant(ctx.tenant).await?;
     let rows = versions::list(&mut tx, ctx.tenant, *id, before, query.limit() + 1)
