@@ -89,9 +89,7 @@ impl Code {
             ),
             Self::RateLimited => ("rate_limited", S::TOO_MANY_REQUESTS, "Too many requests"),
             Self::QuotaExceeded => ("quota_exceeded", S::TOO_MANY_REQUESTS, "The quota is used up"),
-            Self::ModelUnknown => {
-                ("model_unknown", S::UNPROCESSABLE_ENTITY, "There is no such model here")
-            }
+            Self::ModelUnknown => ("model_unknown", S::NOT_FOUND, "There is no such model here"),
             Self::Unpriced => ("model_unpriced", S::SERVICE_UNAVAILABLE, "The model has no price"),
             Self::TooManyTurns => {
                 ("too_many_turns", S::TOO_MANY_REQUESTS, "Too many answers are being written")
@@ -264,7 +262,7 @@ impl From<RouteError> for Problem {
     fn from(error: RouteError) -> Self {
         let detail = format!("{error}.");
         match error {
-            RouteError::Unknown(_) => Self::new(Code::NotFound, detail),
+            RouteError::Unknown(_) => Self::new(Code::ModelUnknown, detail),
             RouteError::NotAllowed(_) => Self::new(Code::ModelNotAllowed, detail),
             RouteError::Db(error) => error.into(),
         }
@@ -358,9 +356,7 @@ impl From<Refused> for Problem {
             Refused::NoConversation => Self::not_found("conversation"),
             Refused::NoMessage => Self::not_found("message"),
             Refused::NoAssistant => Self::not_found("assistant"),
-            Refused::NoModel(error) => {
-                Self::new(Code::ModelUnknown, format!("The question cannot be answered: {error}."))
-            }
+            Refused::NoModel(error) => error.into(),
             Refused::TurnInProgress => Self::new(
                 Code::TurnInProgress,
                 "An answer is still being written in this conversation: wait for it or stop it.",

@@ -82,10 +82,13 @@ impl Opened {
 
     /// What the model is asked, with these passages.
     pub(super) fn request(&self, passages: &[Passage]) -> ChatRequest {
-        let language = self.language.as_deref();
-        let system = self.billed_to.map(|_| prompt::system(&self.instructions, language, passages));
-        let mut messages: Vec<ChatMessage> =
-            system.map(|system| ChatMessage::new(Role::System, system)).into_iter().collect();
+        let mut messages = Vec::with_capacity(self.history.len() + 3);
+        if self.billed_to.is_some() {
+            // Two: providers keep in mind what is the same from turn to turn.
+            let system = prompt::system(&self.instructions, self.language.as_deref());
+            messages.push(ChatMessage::new(Role::System, system));
+            messages.push(ChatMessage::new(Role::System, prompt::quoted(passages)));
+        }
         let Some(given) = &self.given else {
             messages.extend_from_slice(&self.history);
             messages.push(ChatMessage::new(Role::User, self.text.as_str()));
@@ -172,7 +175,7 @@ pub(super) async fn begin(
 ) -> Result<(Opened, Option<Message>), Refused> {
     let (assistant, answers) = assistant(tx, order).await?;
     let name = if answers { assistant.model.as_deref() } else { order.asked.assistant.as_deref() };
-    let route = parts.catalogue.resolve(order.ctx.tenant, name).await?;
+    let route = parts.catalogue.resolve_in(tx, order.ctx.tenant, name).await?;
     let stored = stored(tx, order).await?;
     let given = order.asked.given();
     let (question, text) = match (order.asked.question(), &stored, given) {

@@ -34,7 +34,7 @@ impl Step {
         let reported = usage.input.is_some() || usage.output.is_some();
         let nothing = self.failed && self.output_tokens == 0 && !reported;
         let mut items = Vec::new();
-        if self.prompt_tokens > 0 && !nothing {
+        if (self.prompt_tokens > 0 || self.output_tokens > 0) && !nothing {
             let input = (Meter::InputTokens, Meter::CachedInputTokens);
             items.extend(split(input, usage.input, usage.cached, self.prompt_tokens));
             let output = (Meter::OutputTokens, Meter::ReasoningTokens);

@@ -67,6 +67,8 @@ async fn each_route_is_open_to_one_scope_and_a_refusal_names_it() {
     routes.retain(|(_, path)| !path.starts_with("/v1/operator/"));
     for scope in SCOPES {
         let (program, _) = anna.key(json!({"name": scope, "scopes": [scope]})).await;
+        // A key that was just seen is known at once; before that a bad body may be told first.
+        assert_eq!(program.get("/v1/me").await.0, 200);
         let mut may = BTreeSet::new();
         for (name, path) in &routes {
             let id = uuid::Uuid::now_v7().to_string();

@@ -340,12 +340,9 @@ async fn an_older_client_asks_a_specialist_with_the_whole_conversation() {
     assert!(answer["latency_ms"].is_u64());
     let request = world.provider.requests().pop().unwrap();
     let said = |n: usize| request["messages"][n]["content"].as_str().unwrap().to_owned();
-    assert!(
-        said(0).contains("Talk like a pirate.") && said(0).contains("ninety days"),
-        "{}",
-        said(0)
-    );
-    assert_eq!([said(1), said(2), said(3)], ["Ahoy!", "Arr.", "And the notice period at sea?"]);
+    assert!(said(0).contains("Talk like a pirate."), "{}", said(0));
+    assert!(said(1).contains("ninety days"), "{}", said(1));
+    assert_eq!([said(2), said(3), said(4)], ["Ahoy!", "Arr.", "And the notice period at sea?"]);
     assert_eq!(request["temperature"], 0.5);
 
     let stream = ben.request(Method::POST, "/chat/stream").body(body.to_string()).send().await;

@@ -78,7 +78,7 @@ impl Talk {
     fn told(&self) -> Vec<String> {
         let request = self.provider.requests().pop().expect("the model was asked");
         let messages = request["messages"].as_array().unwrap();
-        messages[1..].iter().map(|one| one["content"].as_str().unwrap().to_owned()).collect()
+        messages[2..].iter().map(|one| one["content"].as_str().unwrap().to_owned()).collect()
     }
 }
 

@@ -108,12 +108,6 @@ async fn refusals_before_the_first_token_cost_nothing() {
             billed: None,
         },
         Case {
-            name: "a wait that is too long is not waited for",
-            scripts: vec![after("retry-after: 86400", Script::error(429, "rate_limit_exceeded"))],
-            end: nothing,
-            billed: None,
-        },
-        Case {
             name: "three failures are enough",
             scripts: vec![Script::error(500, "server_error"); 3],
             end: nothing,
@@ -378,4 +372,19 @@ async fn a_provider_that_hangs_can_be_stopped() {
         assert_eq!(next.end(), "finish");
         world.database.check_books().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_wants_to_be_left_alone_is() {
+    let world = World::start().await;
+    let anna = world.user("anna@acme.test").await;
+    world.provider.next(after("retry-after: 86400", Script::error(429, "rate_limit_exceeded")));
+    for _ in 0..2 {
+        let answer = anna.ask("What is six times seven?").await;
+        assert_eq!((answer.end().as_str(), answer.text().as_str()), ("error", ""));
+        assert_eq!(answer.of("data-error")[0]["data"]["code"], "model_busy");
+        assert_eq!(billed(&world, &answer).await, Vec::<String>::new());
+    }
+    assert_eq!(world.provider.calls(), 1, "it was asked once");
+    world.database.check_books().await;
 }

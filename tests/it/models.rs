@@ -77,7 +77,7 @@ async fn without_a_catalogue_the_settings_say_who_answers() {
     load_models(&world.db().await, LIST).await.unwrap();
     // What was read a moment ago is remembered for seconds; a change over HTTP is seen at once.
     put(&world, "models", model("extra")).await;
-    assert_eq!(stands_for(&world, "acme", "llama3.2").await, problem(404, "not_found"));
+    assert_eq!(stands_for(&world, "acme", "llama3.2").await, problem(404, "model_unknown"));
     assert_eq!(stands_for(&world, "acme", "default").await, are(&["gpt-4o-mini"]));
     let fast = stands_for(&world, "acme", "fast").await;
     assert_eq!(fast, are(&["gpt-4o-mini"]), "those without a key are left out");
@@ -112,7 +112,7 @@ async fn routes_are_the_servers_or_a_tenants_own() {
     off["enabled"] = json!(false);
     put(&world, "models", off).await;
     assert_eq!(stands_for(&world, "globex", "default").await, are(&["a"]));
-    assert_eq!(stands_for(&world, "globex", "b").await, problem(404, "not_found"));
+    assert_eq!(stands_for(&world, "globex", "b").await, problem(404, "model_unknown"));
     // What is left out of a description stays: it is still off.
     put(&world, "models", model("b")).await;
     assert_eq!(stands_for(&world, "globex", "default").await, are(&["a"]));

@@ -25,7 +25,11 @@ async fn openai_clients_find_the_tenants_assistants_and_what_embeds() {
         .await;
     for client in Client::BOTH {
         let said = client.plays(&program, "models", "").await;
-        assert_eq!(said["ids"], json!(["default", MODEL]), "{client:?}");
+        assert_eq!(
+            said["ids"],
+            json!(["default", "fast", "smart", "gpt-4o-mini", MODEL]),
+            "{client:?}"
+        );
         assert_eq!(said["one"], "model");
         let none = &said["none"];
         assert_eq!(

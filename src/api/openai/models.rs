@@ -1,4 +1,4 @@
-//! What can be named as `model`: the tenant's assistants, the server's model, what embeds.
+//! What can be named as `model`: the tenant's assistants, the routes and models it may use, what embeds.
 
 use super::refusal::{no_model, shape};
 use crate::api::principal::Principal;
@@ -23,7 +23,7 @@ pub(crate) struct ModelView {
     created: u64,
     /// `tenant` of assistants, `docent` of what the server brings along.
     owned_by: &'static str,
-    /// assistant, chat or embedding.
+    /// assistant, route, chat or embedding.
     kind: &'static str,
 }
 
@@ -49,9 +49,17 @@ async fn all(state: &State, ctx: Ctx) -> Result<Vec<(Uuid, ModelView)>, Problem>
     let mut tx = state.db.tenant(ctx.tenant).await?;
     let assistants = Assistant::list(&mut tx, ctx.tenant).await.map_err(DbError::from)?;
     tx.commit().await?;
-    let assistants = assistants.into_iter().map(|row| (row.id.uuid(), ModelView::assistant(row)));
+    let assistants: Vec<(Uuid, ModelView)> =
+        assistants.into_iter().map(|row| (row.id.uuid(), ModelView::assistant(row))).collect();
+    let taken = |name: &str| assistants.iter().any(|(_, view)| view.id == name);
+    let listed = state.models.list(ctx.tenant).await?;
+    let listed = listed.into_iter().filter(|listed| !taken(&listed.name)).map(|listed| {
+        let kind = if listed.provider.is_some() { "chat" } else { "route" };
+        (Uuid::nil(), ModelView::of_server(&listed.name, kind))
+    });
     let embedding = ModelView::of_server(state.vectors.model(), "embedding");
-    Ok(assistants.chain([(Uuid::nil(), embedding)]).collect())
+    let others: Vec<(Uuid, ModelView)> = listed.chain([(Uuid::nil(), embedding)]).collect();
+    Ok(assistants.into_iter().chain(others).collect())
 }
 
 /// What can be named as `model`.

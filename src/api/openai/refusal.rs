@@ -31,6 +31,7 @@ fn words(problem: &Problem) -> (&'static str, &str) {
     let of_model = problem.more.get("param").is_some_and(|param| param == "model");
     match problem.code {
         "unauthenticated" => ("invalid_request_error", "invalid_api_key"),
+        "model_unknown" => ("invalid_request_error", "model_not_found"),
         "not_found" if of_model => ("invalid_request_error", "model_not_found"),
         "rate_limited" if problem.detail.contains("tokens") => ("tokens", "rate_limit_exceeded"),
         "rate_limited" => ("requests", "rate_limit_exceeded"),

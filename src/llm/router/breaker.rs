@@ -101,6 +101,15 @@ impl Breaker {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// It is asked, whatever is known of it.
+    pub(super) fn insist(self: &Arc<Self>) -> Permit {
+        let mut state = self.state();
+        state.used = Instant::now();
+        state.phase = Phase::HalfOpen { trying: true };
+        self.shown(&state);
+        Permit { breaker: Arc::clone(self), trial: true }
+    }
+
     /// May it be asked?
     pub(super) fn admit(self: &Arc<Self>) -> Result<Permit, KeptAway> {
         let now = Instant::now();

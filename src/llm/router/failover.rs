@@ -4,7 +4,7 @@
 //! have begun to work, after a pause with jitter, or the one that the provider asked for.
 
 use super::attempt::{Attempt, Begun, Exhausted, Failure};
-use super::blame::may_repeat;
+use super::blame::{Blame, may_repeat};
 use super::breaker::Permit;
 use super::route::{Candidate, Route};
 use super::watched::watched;
@@ -46,6 +46,8 @@ struct Run<'a> {
     error: Option<LlmError>,
     /// A window that was too small for this prompt.
     too_small: u32,
+    /// Kept away because something is not set up: that is refused at once, and somebody may have mended it.
+    last_resort: Vec<usize>,
 }
 
 impl Router {
@@ -67,7 +69,8 @@ impl Router {
         from: usize,
         request: ChatRequest,
     ) -> Result<Begun, Exhausted> {
-        let mut run = Run { route, request, attempts: Vec::new(), error: None, too_small: 0 };
+        let (attempts, last_resort) = (Vec::new(), Vec::new());
+        let mut run = Run { route, request, attempts, error: None, too_small: 0, last_resort };
         let mut open: Vec<usize> = (from..route.candidates.len()).collect();
         let mut repetition = 0;
         loop {
@@ -89,7 +92,7 @@ impl Router {
             let Some(pause) =
                 waits.into_iter().min().and_then(|asked| self.backoff.pause(repetition, asked))
             else {
-                return Err(run.exhausted());
+                return run.insist().await;
             };
             sleep(pause).await;
             (open, repetition) = (again, repetition + 1);
@@ -111,10 +114,24 @@ impl Run<'_> {
         let permit = match candidate.breaker.admit() {
             Ok(permit) => permit,
             Err(away) => {
+                if Blame::of(&away.error) == Blame::Setup {
+                    self.last_resort.push(index);
+                }
                 return Err(self.skipped(candidate, away.error, Next::Again(Some(away.wait))));
             }
         };
         self.ask_admitted(candidate, permit).await
+    }
+
+    /// Asks who was kept away, when there is nobody else.
+    async fn insist(mut self) -> Result<Begun, Exhausted> {
+        for index in std::mem::take(&mut self.last_resort) {
+            let Some(candidate) = self.route.candidates.get(index) else { continue };
+            if let Ok(events) = self.ask_admitted(candidate, candidate.breaker.insist()).await {
+                return Ok(Begun { candidate: index, events, attempts: self.attempts });
+            }
+        }
+        Err(self.exhausted())
     }
 
     async fn ask_admitted(

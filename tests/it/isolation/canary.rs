@@ -48,7 +48,7 @@ async fn a_tenant_without_documents_is_not_given_everybodys() {
     let answer = eve.ask(&format!("What is {CANARY}, the secret of anna@acme.test?")).await;
     assert_eq!(answer.citations(), Vec::<serde_json::Value>::new());
     let told = world.provider.requests().pop().unwrap();
-    let system = told["messages"][0]["content"].as_str().unwrap();
+    let system = told["messages"][1]["content"].as_str().unwrap();
     assert!(system.contains("No passage was found") && !system.contains(CANARY), "{system}");
 }
 

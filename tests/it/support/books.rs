@@ -61,7 +61,7 @@ pub const RULES: &[Rule] = &[
                   SELECT FROM usage_ledger l WHERE l.tenant_id = t.tenant_id AND l.turn_id = t.id)
               UNION ALL
               SELECT format('%s of %s was billed %s times', meter, coalesce(turn_id, document_id), count(*))
-                FROM usage_ledger WHERE kind IN ('usage', 'adjustment')
+                FROM usage_ledger WHERE kind IN ('usage', 'adjustment') AND num_nonnulls(turn_id, document_id) = 1
                 GROUP BY tenant_id, turn_id, document_id, step, meter HAVING count(*) > 1
               UNION ALL
               SELECT format('turn %s is %s requests', turn_id, coalesce(sum(quantity) FILTER (WHERE meter = 'requests'), 0))
@@ -113,7 +113,9 @@ pub const RULES: &[Rule] = &[
         name: "L9",
         means: "an ended turn has one answer, its log has no gap, and both say the same",
         sql: "SELECT format('turn %s is %s and has %s answers', t.id, t.state, count(m.id)) AS t
-                FROM turns t LEFT JOIN messages m ON m.tenant_id = t.tenant_id AND m.turn_id = t.id
+                FROM turns t JOIN conversations c ON c.tenant_id = t.tenant_id AND c.id = t.conversation_id
+                  AND c.kind <> 'api' -- the client keeps those
+                LEFT JOIN messages m ON m.tenant_id = t.tenant_id AND m.turn_id = t.id
                   AND m.role = 'assistant' AND m.status = t.state
                 WHERE t.state <> 'running' GROUP BY t.tenant_id, t.id HAVING count(m.id) <> 1
               UNION ALL
