@@ -25,8 +25,8 @@ use docent::store::{Db, DbOptions};
 use docent::types::{AssistantId, Ctx, Meter, NodeId, Role, TurnId};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::{Database, percentile};
 
@@ -75,6 +75,8 @@ struct Office {
     people: Vec<Vec<Ctx>>,
     price: Price,
     models: [String; 1],
+    /// How long reserving took, and settling.
+    halves: Mutex<[Vec<Duration>; 2]>,
 }
 
 impl Office {
@@ -106,7 +108,7 @@ impl Office {
         let mut tx = db.tenant(people[0][0].tenant).await.unwrap();
         let price = Price::of(&mut tx, people[0][0].tenant, "gpt-4o-mini").await.unwrap().unwrap();
         tx.commit().await.unwrap();
-        Self { db, people, price, models: ["gpt-4o-mini".to_owned()] }
+        Self { db, people, price, models: ["gpt-4o-mini".to_owned()], halves: Mutex::default() }
     }
 
     async fn turn(self: Arc<Self>, ctx: Ctx) {
@@ -120,9 +122,11 @@ impl Office {
             least_output: 64,
             embedding: 20,
         };
+        let began = Instant::now();
         let mut tx = self.db.tenant(ctx.tenant).await.unwrap();
         metering::reserve(&mut tx, ctx, turn, NodeId::new(), ask).await.unwrap();
         tx.commit().await.unwrap();
+        let reserved = began.elapsed();
         let items = vec![
             Item::exact(Meter::Requests, 1),
             Item::exact(Meter::InputTokens, 1500),
@@ -144,6 +148,9 @@ impl Office {
         let mut tx = self.db.tenant(ctx.tenant).await.unwrap();
         metering::settle_turn(&mut tx, turn, &bill).await.unwrap().expect("a cost");
         tx.commit().await.unwrap();
+        let mut halves = self.halves.lock().unwrap();
+        halves[0].push(reserved);
+        halves[1].push(began.elapsed() - reserved);
     }
 
     /// The floor: a row that says how often it was asked.
@@ -200,7 +207,14 @@ async fn main() {
         say("UPDATE of a hundred rows", callers, &spread, &hot);
         say("turns, 1 tenant, one slice", callers, &turns_of(1, 1).await, &hot);
         say("turns, 1 tenant, sixteen slices", callers, &turns_of(1, 16).await, &hot);
+        *office.halves.lock().unwrap() = Default::default();
         say("turns, 100 tenants, one slice", callers, &turns_of(TENANTS, 1).await, &spread);
+        let [reserve, settle] = std::mem::take(&mut *office.halves.lock().unwrap());
+        println!(
+            "  of which reserving p50 {:.2} ms, settling p50 {:.2} ms",
+            percentile(reserve, 50),
+            percentile(settle, 50)
+        );
     }
     let wrong = database.texts("SELECT d::text AS t FROM billing.differences_v1 d").await;
     assert_eq!(wrong, Vec::<String>::new(), "the books are right after all that");

@@ -17,10 +17,11 @@ mod support;
 use serde_json::json;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use support::{
-    Floor, Provider, Redis, Script, Stage, Step, percentile, processor_time, raise_file_limit, send,
+    Floor, Provider, Redis, Script, Stage, Step, percentile, processor_time, raise_file_limit,
+    relay, send,
 };
-use tokio::io::{AsyncReadExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 const STREAMS: usize = 500;
@@ -102,22 +103,6 @@ async fn turn_of(mut stream: TcpStream) -> String {
         {
             return turn.to_owned();
         }
-    }
-}
-
-/// The floor: a connection to the provider for each client, and bytes passed on.
-async fn relay(provider: String) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    println!("{}", listener.local_addr().unwrap());
-    loop {
-        let (mut client, _) = listener.accept().await.unwrap();
-        let provider = provider.clone();
-        tokio::spawn(async move {
-            let mut upstream = TcpStream::connect(provider).await.unwrap();
-            upstream.set_nodelay(true).unwrap();
-            client.set_nodelay(true).unwrap();
-            copy_bidirectional(&mut client, &mut upstream).await
-        });
     }
 }
 

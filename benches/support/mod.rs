@@ -1,6 +1,12 @@
 //! What the load programs share: the tests' helpers, a server process without limits, floors in
 //! processes of their own, and what a process used.
-#![expect(dead_code, unused_imports, unreachable_pub, reason = "no program uses all of it")]
+#![expect(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    clippy::print_stdout,
+    reason = "no program uses all of it"
+)]
 
 #[path = "../../tests/it/support/mod.rs"]
 mod helpers;
@@ -10,8 +16,8 @@ pub use helpers::*;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
 /// Takes the limits of the plans away.
@@ -125,4 +131,51 @@ pub async fn send(base: &str, request_line: &str, token: &str, body: &str) -> Tc
 pub fn percentile(mut values: Vec<Duration>, p: usize) -> f64 {
     values.sort();
     values[(values.len() * p / 100).min(values.len() - 1)].as_secs_f64() * 1e3
+}
+
+/// The floor: a connection to the provider for each client, and bytes passed on.
+pub async fn relay(provider: String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    loop {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let provider = provider.clone();
+        tokio::spawn(async move {
+            let mut upstream = TcpStream::connect(provider).await.unwrap();
+            upstream.set_nodelay(true).unwrap();
+            client.set_nodelay(true).unwrap();
+            copy_bidirectional(&mut client, &mut upstream).await
+        });
+    }
+}
+
+/// Chunks of documents lie in clusters, so these do too: 200 topics with noise around them; each has some
+/// fifty words of two thousand.
+const FILL: &str = "
+    WITH topic AS (
+      SELECT t, array_agg(random() - 0.5) AS v FROM generate_series(1, 200) t,
+        generate_series(1, 384) GROUP BY t),
+    point AS (
+      SELECT gen_random_uuid() AS id, n, 1 + n % 200 AS t FROM generate_series(1, {count}) n),
+    chunk AS (
+      INSERT INTO chunks (tenant_id, id, document_id, seq, page, page_end, tokens, content)
+      SELECT '{tenant}', id, '{document}', n + 10, 1, 1, 60,
+        (SELECT string_agg('word' || (random() * 2000 + 0 * n)::int, ' ') FROM generate_series(1, 50)) || ' rule ' || n
+      FROM point)
+    INSERT INTO embeddings (tenant_id, model_id, chunk_id, document_id, embedding)
+    SELECT '{tenant}', {model}, point.id, '{document}',
+      (SELECT array_agg(x + 0.6 * (random() - 0.5) + 0 * point.n) FROM unnest(topic.v) x)::vector::halfvec
+    FROM point JOIN topic ON topic.t = point.t";
+
+/// Gives a user's tenant so many chunks more, all of one of its documents.
+pub async fn fill_chunks(database: &Database, user: &User, count: usize) {
+    let model = database.number("SELECT max(id)::bigint AS n FROM embedding_models").await;
+    let document = format!(
+        "SELECT id::text AS t FROM documents WHERE tenant_id = '{}' LIMIT 1",
+        user.tenant_id
+    );
+    let document = database.texts(&document).await.remove(0);
+    let fill = FILL.replace("{count}", &count.to_string()).replace("{tenant}", &user.tenant_id);
+    let fill = fill.replace("{document}", &document).replace("{model}", &model.to_string());
+    database.run(&fill).await;
 }

@@ -24,12 +24,17 @@ pub(super) async fn drain(parts: &Running, hurry: impl Future<Output = ()>) {
     }
     tokio::time::sleep(LAST_FRAMES).await;
     parts.closing_sockets.cancel();
-    if let Err(error) = parts.queue.release_all().await {
-        tracing::warn!(%error, "Jobs could not be given back; their leases will run out");
-    }
+    release_jobs(parts).await;
     parts.chat.leave().await;
     tokio::time::sleep(LAST_FRAMES).await;
     parts.handle.stop(true).await;
     parts.tasks.close(TASKS).await;
+    release_jobs(parts).await;
     tracing::info!("Shut down");
+}
+
+async fn release_jobs(parts: &Running) {
+    if let Err(error) = parts.queue.release_all().await {
+        tracing::warn!(%error, "Jobs could not be given back; their leases will run out");
+    }
 }

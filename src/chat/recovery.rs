@@ -30,7 +30,7 @@ const BATCH: i64 = 100;
 /// again at the next sweep.
 pub(super) async fn close_orphans(core: &Core) -> Result<usize, DbError> {
     let mut tx = core.db.system().await?;
-    let orphans = nodes::orphans(&mut tx, BATCH).await?;
+    let orphans = nodes::orphans(&mut tx, core.node, BATCH).await?;
     tx.commit().await?;
     let mut closed = 0;
     for (tenant, id) in orphans {

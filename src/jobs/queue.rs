@@ -5,6 +5,7 @@ use crate::store::{Db, DbError};
 use crate::types::NodeId;
 use rand::RngExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -20,13 +21,15 @@ pub struct Queue {
     db: Db,
     node: NodeId,
     queued: Arc<Notify>,
+    /// This node takes no more.
+    closed: Arc<AtomicBool>,
 }
 
 impl Queue {
     /// The queue of `node`.
     #[must_use]
     pub fn new(db: Db, node: NodeId) -> Self {
-        Self { db, node, queued: Arc::new(Notify::new()) }
+        Self { db, node, queued: Arc::default(), closed: Arc::default() }
     }
 
     /// The node whose leases these are.
@@ -45,11 +48,14 @@ impl Queue {
         drop(tokio::time::timeout(POLL, self.queued.notified()).await);
     }
 
-    /// Takes the next due job, if there is one.
+    /// Takes the next due job, if there is one; none after [`Queue::release_all`].
     ///
     /// # Errors
     /// When the database cannot be asked.
     pub async fn claim(&self) -> Result<Option<ClaimedJob>, DbError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         let mut tx = self.db.system().await?;
         let job = jobs::claim(&mut tx, self.node, LEASE_SECONDS).await?;
         tx.commit().await?;
@@ -85,11 +91,13 @@ impl Queue {
         Ok(held)
     }
 
-    /// Gives back what this node holds: it shuts down.
+    /// Gives back what this node holds: it shuts down. What it took while it was told so is given back by
+    /// the second call, when its loops have ended.
     ///
     /// # Errors
     /// When the database cannot be asked; the leases then run out by themselves.
     pub async fn release_all(&self) -> Result<usize, DbError> {
+        self.closed.store(true, Ordering::Relaxed);
         let mut tx = self.db.system().await?;
         let released = jobs::release_all(&mut tx, self.node).await?;
         tx.commit().await?;

@@ -79,14 +79,21 @@ const ORPHANED: &str = "(t.created_at < now() - interval '20 minutes' OR NOT EXI
        AND n.lease_until <> '-infinity'
        AND greatest(n.lease_until, pg_postmaster_start_time() + make_interval(secs => $1)) >= now()))";
 
-/// Running turns whose node is dead or has lost them. Needs a system transaction.
-pub async fn orphans(conn: &mut Conn, limit: i64) -> QueryResult<Vec<(TenantId, TurnId)>> {
+/// Running turns whose node is dead or has lost them. Who asks is alive, however old its lease is. Needs
+/// a system transaction.
+pub async fn orphans(
+    conn: &mut Conn,
+    asker: NodeId,
+    limit: i64,
+) -> QueryResult<Vec<(TenantId, TurnId)>> {
     let sql = format!(
-        "SELECT tenant_id, id FROM turns t WHERE state = 'running' AND {ORPHANED} LIMIT $2"
+        "SELECT tenant_id, id FROM turns t
+         WHERE state = 'running' AND owner <> $3 AND {ORPHANED} LIMIT $2"
     );
     let rows: Vec<Orphan> = diesel::sql_query(sql)
         .bind::<Double, _>(LEASE_SECONDS)
         .bind::<BigInt, _>(limit)
+        .bind::<Uuid, _>(asker)
         .load(conn)
         .await?;
     Ok(rows.into_iter().map(|row| (row.tenant_id, row.id)).collect())

@@ -1,0 +1,136 @@
+//! How much later the first token comes because of docent: 1 to 500 streams at any moment, each a question
+//! after the other, answers of 200 tokens at 20 a second, in a tenant with 100,000 chunks; beside a relay that
+//! passes bytes on. A load program, run with `cargo bench --bench first_token` (or `-- 1000` for
+//! other numbers of chunks).
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    clippy::disallowed_methods,
+    reason = "a load program: a failure ends it"
+)]
+
+mod support;
+
+use docent::retrieval::give_own_index;
+use docent::runtime::Tasks;
+use docent::store::{Db, DbOptions};
+use serde_json::json;
+use std::future::Future;
+use std::time::{Duration, Instant};
+use support::{
+    Floor, Script, Stage, Step, fill_chunks, percentile, processor_time, raise_file_limit, relay,
+    resident, send,
+};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+const TOKENS: usize = 200;
+const PACE: Duration = Duration::from_millis(50);
+const LEVELS: [usize; 4] = [1, 50, 200, 500];
+/// Each level lasts so long: every client asks at least twice.
+const LASTS: Duration = Duration::from_secs(25);
+
+/// When the first token came, after the question was sent; the whole answer was read then.
+async fn read(started: Instant, mut stream: TcpStream) -> Duration {
+    let (mut text, mut first) = (Vec::new(), None);
+    while stream.read_buf(&mut text).await.unwrap() > 0 {
+        if first.is_none() && text.windows(8).any(|bytes| bytes == b"\"delta\":") {
+            // Both name their first piece of text so; docent's follows its sources.
+            first = Some(started.elapsed());
+        }
+        if first.is_some() {
+            text.clear();
+        }
+    }
+    first.expect("an answer has a first token")
+}
+
+/// `clients` ask one question after the other; they begin evenly over the length of an answer.
+async fn run<F>(clients: usize, ask: impl Fn(usize) -> F) -> Vec<Duration>
+where
+    F: Future<Output = TcpStream> + Send,
+{
+    let began = Instant::now();
+    let length = PACE * u32::try_from(TOKENS).unwrap();
+    let work = (0..clients).map(|n| {
+        let ask = &ask;
+        async move {
+            tokio::time::sleep(length.mul_f64(n as f64 / clients as f64)).await;
+            let mut waited = Vec::new();
+            while began.elapsed() < LASTS {
+                let started = Instant::now();
+                waited.push(read(started, ask(n).await).await);
+            }
+            waited
+        }
+    });
+    futures_util::future::join_all(work).await.concat()
+}
+
+#[tokio::main]
+async fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if arguments.get(1).is_some_and(|first| first == "relay") {
+        return relay(arguments[2].clone()).await;
+    }
+    let chunks = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(100_000);
+    raise_file_limit();
+    let stage = Stage::with(10).await;
+    fill_chunks(&stage.database, &stage.people[0], chunks).await;
+    let options = DbOptions {
+        url: stage.database.url.clone(),
+        max_connections: 2,
+        acquire: Duration::from_secs(10),
+    };
+    let db = Db::open(options, &Tasks::current()).await.unwrap();
+    let tenant = stage.people[0].tenant_id.parse().unwrap();
+    let model = stage.database.number("SELECT max(id)::bigint AS n FROM embedding_models").await;
+    give_own_index(&db, tenant, i32::try_from(model).unwrap(), 384, 1).await.unwrap();
+    stage.database.run("ANALYZE").await;
+    let mut script = Script::paced(TOKENS, PACE);
+    script.steps.remove(0); // the first token comes at once
+    assert!(matches!(script.steps[0], Step::Clock));
+    stage.provider.always(script);
+
+    let provider = stage.provider.url.trim_start_matches("http://").trim_end_matches("/v1");
+    let floor = Floor::start(&["relay", provider]).await;
+    println!("{chunks} chunks; {TOKENS} tokens an answer, one every {PACE:?}");
+    println!(
+        "| path | streams | first token p50 ms | p99 ms | added p50 | p99 | CPU of a part | memory |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    for clients in LEVELS {
+        let mut bare: Option<Vec<Duration>> = None;
+        for (name, pid) in [("relay", floor.pid()), ("docent", stage.node.pid())] {
+            let before = processor_time(pid);
+            let waited = run(clients, async |n: usize| match name {
+                "relay" => send(&floor.address, "POST /v1/chat/completions", "", "{}").await,
+                _ => {
+                    let user = &stage.people[n % stage.people.len()];
+                    let body = json!({"text": format!("What is rule {n} of handbook {n}?")});
+                    send(&user.base, "POST /v1/chat/stream", &user.token, &body.to_string()).await
+                }
+            })
+            .await;
+            let parts = (waited.len() * TOKENS) as f64;
+            let used = (processor_time(pid) - before).as_secs_f64() * 1e6 / parts;
+            let of = |p: usize| percentile(waited.clone(), p);
+            let added =
+                |p: usize| bare.as_ref().map_or(0.0, |bare| of(p) - percentile(bare.clone(), p));
+            println!(
+                "| {name} | {clients} | {:.1} | {:.1} | {:.1} | {:.1} | {used:.0} µs | {} MiB |",
+                of(50),
+                of(99),
+                added(50),
+                added(99),
+                resident(pid) >> 20,
+            );
+            bare = Some(waited);
+        }
+    }
+    stage.database.check_books().await;
+}
