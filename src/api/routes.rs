@@ -1,5 +1,6 @@
 //! The whole URL table.
 
+use super::ai_sdk;
 use super::body::MAX_BYTES;
 use super::legacy::chat as legacy;
 use super::openai::{self, completions, embeddings};
@@ -99,6 +100,9 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(openai::models::get)
             .service(embeddings::embeddings)
             .service(completions::completions)
+            .service(ai_sdk::chat::ask)
+            .service(ai_sdk::chat::stream)
+            .service(ai_sdk::chat::stop)
             .service(keys::list)
             .service(keys::create)
             .service(keys::rotate)

@@ -8,6 +8,7 @@ use actix_web::http::Method;
 /// Routes by how their pattern begins; the first that fits.
 const BEGINNINGS: &[(&str, Scope)] = &[
     ("/v1/chat/", Scope::Chat),
+    ("/api/chat", Scope::Chat),
     ("/v1/turns/", Scope::Chat),
     ("/v1/conversations", Scope::Chat),
     ("/v1/ws-tickets", Scope::Chat),
