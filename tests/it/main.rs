@@ -15,6 +15,7 @@
 
 mod support;
 
+mod ai_sdk;
 mod api_keys;
 mod architecture;
 mod assistants;
