@@ -4,6 +4,7 @@
 //! of turns. Every failure leaves as a [`problem::Problem`].
 
 mod ai_sdk;
+mod asyncapi;
 mod body;
 mod health;
 mod legacy;
@@ -21,6 +22,7 @@ mod state;
 mod stream;
 mod v1;
 
+pub use asyncapi::document as asyncapi;
 pub use openapi::document;
 pub use routes::{PUBLIC, configure, table};
 pub use state::{State, StateParts};

@@ -20,7 +20,7 @@ use utoipa_swagger_ui::SwaggerUi;
     info(
         title = "docent",
         description = "Chat that answers from a tenant's own documents. Errors are RFC 9457 problem \
-            documents with a stable `code`. The WebSocket is described in docs/websocket.md."
+            documents with a stable `code`. The WebSocket is described at `/asyncapi.json`."
     ),
     paths(
         health::healthz, health::readyz, health::metrics, server::server,

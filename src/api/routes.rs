@@ -12,7 +12,7 @@ use super::v1::{
     conversations, estimate, files, keys, messages, models, operator, quota, receipt, server,
     tenant_models, turns, upload, usage, usage_csv,
 };
-use super::{health, openapi, page};
+use super::{asyncapi, health, openapi, page};
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -48,6 +48,7 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(health::readyz)
             .service(health::metrics)
             .service(openapi::json)
+            .service(asyncapi::json)
             .service(openapi::docs())
             .service(web::redirect("/docs", "/docs/"))
             .service(page::index)

@@ -19,6 +19,7 @@ mod ai_sdk;
 mod api_keys;
 mod architecture;
 mod assistants;
+mod asyncapi;
 mod branches;
 mod browser;
 mod chaos;
