@@ -1,4 +1,4 @@
-//! The WebSocket's description (AsyncAPI 3), generated from the frames.
+//! The WebSocket's description (`AsyncAPI` 3), generated from the frames.
 
 use super::stream::{ClientFrame, ServerFrame};
 use crate::chat::ConversationEvent;

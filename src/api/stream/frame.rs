@@ -42,15 +42,9 @@ pub(in crate::api) struct SendFrame {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(in crate::api) enum ServerFrame<'a> {
     /// It is known who it is.
-    Ready {
-        heartbeat_ms: u64,
-    },
+    Ready { heartbeat_ms: u64 },
     /// The answer to `send`: the turn that runs.
-    Accepted {
-        request_id: Option<String>,
-        turn_id: TurnId,
-        conversation_id: ConversationId,
-    },
+    Accepted { request_id: Option<String>, turn_id: TurnId, conversation_id: ConversationId },
     /// What is new of a turn.
     Part {
         turn_id: TurnId,
