@@ -1,8 +1,10 @@
 //! The edge: HTTP, SSE and WebSocket. actix lives here and nowhere below.
 //!
-//! `routes` is the whole URL table, `v1` has one file per resource, `openai` is what its clients speak, `stream` knows the wire formats
+//! `routes` is the whole URL table, `v1` has one file per resource, `openai` and `ai_sdk` are what their clients speak, `stream` knows the wire formats
 //! of turns. Every failure leaves as a [`problem::Problem`].
 
+mod ai_sdk;
+mod asyncapi;
 mod body;
 mod health;
 mod legacy;
@@ -20,6 +22,7 @@ mod state;
 mod stream;
 mod v1;
 
+pub use asyncapi::document as asyncapi;
 pub use openapi::document;
 pub use routes::{PUBLIC, configure, table};
 pub use state::{State, StateParts};

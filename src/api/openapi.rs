@@ -1,5 +1,6 @@
 //! The API's description, generated from the handlers, and a page to read it.
 
+use super::ai_sdk::chat as ai_sdk;
 use super::legacy::chat as legacy;
 use super::openai::{self, completions, embeddings};
 use super::problem::Problem;
@@ -19,7 +20,7 @@ use utoipa_swagger_ui::SwaggerUi;
     info(
         title = "docent",
         description = "Chat that answers from a tenant's own documents. Errors are RFC 9457 problem \
-            documents with a stable `code`. The WebSocket is described in docs/websocket.md."
+            documents with a stable `code`. The WebSocket is described at `/asyncapi.json`."
     ),
     paths(
         health::healthz, health::readyz, health::metrics, server::server,
@@ -36,6 +37,7 @@ use utoipa_swagger_ui::SwaggerUi;
         models::list, models::put_model, models::put_route, models::remove_route, models::allow_plan, models::log,
         tenant_models::list, tenant_models::allow, tenant_models::put_route, tenant_models::remove_route,
         tenant_models::put_key, tenant_models::remove_key, tenant_models::resolve,
+        ai_sdk::ask, ai_sdk::stream, ai_sdk::stop,
         keys::list, keys::create, keys::rotate, keys::revoke,
         openai::models::list, openai::models::get, embeddings::embeddings, completions::completions,
     ),

@@ -1,5 +1,6 @@
 //! The whole URL table.
 
+use super::ai_sdk;
 use super::body::MAX_BYTES;
 use super::legacy::chat as legacy;
 use super::openai::{self, completions, embeddings};
@@ -11,7 +12,7 @@ use super::v1::{
     conversations, estimate, files, keys, messages, models, operator, quota, receipt, server,
     tenant_models, turns, upload, usage, usage_csv,
 };
-use super::{health, openapi, page};
+use super::{asyncapi, health, openapi, page};
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -47,6 +48,7 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(health::readyz)
             .service(health::metrics)
             .service(openapi::json)
+            .service(asyncapi::json)
             .service(openapi::docs())
             .service(web::redirect("/docs", "/docs/"))
             .service(page::index)
@@ -89,6 +91,9 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(openai::models::get)
             .service(embeddings::embeddings)
             .service(completions::completions)
+            .service(ai_sdk::chat::ask)
+            .service(ai_sdk::chat::stream)
+            .service(ai_sdk::chat::stop)
             .service(keys::list)
             .service(keys::create)
             .service(keys::rotate)

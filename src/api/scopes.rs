@@ -9,6 +9,7 @@ use actix_web::http::Method;
 const BEGINNINGS: &[(&str, Scope)] = &[
     ("/v1/chat/", Scope::Chat),
     ("/chat/", Scope::Chat),
+    ("/api/chat", Scope::Chat),
     ("/v1/turns/", Scope::Chat),
     ("/v1/conversations", Scope::Chat),
     ("/v1/ws-tickets", Scope::Chat),

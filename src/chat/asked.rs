@@ -1,7 +1,7 @@
 //! What a client asks for, read once at the edge: a question, an edited one, or another answer.
 
 use crate::llm::{ChatMessage, Effort, Format, Role, Sampling, Tool, ToolChoice};
-use crate::types::{ConversationId, IdempotencyKey, MessageId, Question, QuestionError};
+use crate::types::{ChatName, ConversationId, IdempotencyKey, MessageId, Question, QuestionError};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -23,6 +23,8 @@ pub struct Asked {
 pub enum What {
     /// A question at the end of the active branch; without a conversation it begins one.
     Question { conversation: Option<ConversationId>, text: Question },
+    /// The same in the conversation that the client has a name for; the first question begins it.
+    Named { name: ChatName, conversation: Option<ConversationId>, text: Question },
     /// A question in place of another one, beside which it stands from then on.
     Edit { conversation: ConversationId, of: MessageId, text: Question },
     /// A stored question once more; named by itself or by one of its answers.
@@ -100,7 +102,7 @@ impl Asked {
     #[must_use]
     pub fn conversation(&self) -> Option<ConversationId> {
         match &self.what {
-            What::Question { conversation, .. } => *conversation,
+            What::Question { conversation, .. } | What::Named { conversation, .. } => *conversation,
             What::Edit { conversation, .. } | What::Regenerate { conversation, .. } => {
                 Some(*conversation)
             }
@@ -112,8 +114,19 @@ impl Asked {
     #[must_use]
     pub fn question(&self) -> Option<&Question> {
         match &self.what {
-            What::Question { text, .. } | What::Edit { text, .. } => Some(text),
+            What::Question { text, .. } | What::Named { text, .. } | What::Edit { text, .. } => {
+                Some(text)
+            }
             What::Regenerate { .. } | What::Given(_) => None,
+        }
+    }
+
+    /// What the client calls the conversation.
+    #[must_use]
+    pub fn name(&self) -> Option<&ChatName> {
+        match &self.what {
+            What::Named { name, .. } => Some(name),
+            _ => None,
         }
     }
 

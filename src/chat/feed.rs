@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{self, Receiver, Sender};
+use utoipa::ToSchema;
 
 /// Events that wait for one socket. Full: it is told that it missed some.
 const WAITING: usize = 32;
 
 /// Something that happened in a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum ConversationEvent {
     Created {

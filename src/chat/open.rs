@@ -14,7 +14,9 @@ use crate::store::conversations::{self, Conversation, NewConversation};
 use crate::store::messages::{Message, NewMessage};
 use crate::store::turns::NewTurn;
 use crate::store::{Conn, DbError};
-use crate::types::{AssistantId, ConversationId, Ctx, IdempotencyKey, MessageId, Question, TurnId};
+use crate::types::{
+    AssistantId, ChatName, ConversationId, Ctx, IdempotencyKey, MessageId, Question, TurnId,
+};
 use diesel::result::{DatabaseErrorKind, Error};
 use std::sync::Arc;
 
@@ -114,7 +116,7 @@ impl Opened {
 /// Why no turn was opened.
 pub(super) enum NotOpened {
     Refused(Refused),
-    /// The key was used a moment ago: attach to that turn.
+    /// The key was used a moment ago: attach to that turn. Or the name was, and its turn runs.
     Repeat,
 }
 
@@ -136,6 +138,7 @@ pub(super) async fn open(parts: &ChatParts, order: &Order) -> Result<Opened, Not
             user_id: ctx.user,
             assistant_id: opened.assistant,
             title: &question.map(Question::title).unwrap_or_default(),
+            client_id: order.asked.name().map(ChatName::as_str),
             kind: match (&opened.given, order.asked.draft) {
                 (Some(_), _) => "api",
                 (None, true) => "trial",
@@ -143,7 +146,11 @@ pub(super) async fn open(parts: &ChatParts, order: &Order) -> Result<Opened, Not
             },
         }
         .insert(&mut tx)
-        .await?;
+        .await
+        .map_err(|error| match broken_constraint(&error) {
+            Some("conversations_client_id") => NotOpened::Repeat,
+            _ => DbError::from(error).into(),
+        })?;
     }
     // From here on no other turn adds to the conversation: its branch can be read.
     insert_turn(&mut tx, parts, order, &opened).await?;
@@ -243,7 +250,7 @@ pub(super) fn ask<'a>(parts: &'a ChatParts, opened: &Opened, models: &'a [String
 /// The question that is edited or answered again.
 async fn stored(tx: &mut Conn, order: &Order) -> Result<Option<Message>, Refused> {
     let id = match &order.asked.what {
-        What::Question { .. } | What::Given(_) => return Ok(None),
+        What::Question { .. } | What::Named { .. } | What::Given(_) => return Ok(None),
         What::Edit { of, .. } => *of,
         What::Regenerate { message, .. } => *message,
     };

@@ -11,12 +11,14 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 /// One entry of a turn's log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Part {
+    #[schema(rename_all = "camelCase")]
     Start {
         message_id: MessageId,
     },
+    #[schema(rename_all = "camelCase")]
     SourceDocument {
         source_id: DocumentId,
         media_type: String,
@@ -49,24 +51,29 @@ pub enum Part {
         id: String,
     },
     /// The model calls a tool.
+    #[schema(rename_all = "camelCase")]
     ToolInputStart {
         tool_call_id: String,
         tool_name: String,
     },
+    #[schema(rename_all = "camelCase")]
     ToolInputDelta {
         tool_call_id: String,
         input_text_delta: String,
     },
+    #[schema(rename_all = "camelCase")]
     ToolInputAvailable {
         tool_call_id: String,
         tool_name: String,
         /// An object; a string where the model did not write one.
         input: Value,
     },
+    #[schema(rename_all = "camelCase")]
     ToolOutputAvailable {
         tool_call_id: String,
         output: Value,
     },
+    #[schema(rename_all = "camelCase")]
     ToolOutputError {
         tool_call_id: String,
         error_text: String,
@@ -94,6 +101,7 @@ pub enum Part {
         data: SnapshotData,
     },
     Finish {},
+    #[schema(rename_all = "camelCase")]
     Error {
         error_text: String,
     },

@@ -173,7 +173,7 @@ impl Chat {
             Ok(accepted) => Ok(accepted),
             Err(NotOpened::Refused(refused)) => Err(refused),
             Err(NotOpened::Repeat) => {
-                self.find_repeat(ctx, &asked, &hash).await?.ok_or(Refused::IdempotencyConflict)
+                self.find_repeat(ctx, &asked, &hash).await?.ok_or(Refused::TurnInProgress)
             }
         }
     }
@@ -355,7 +355,9 @@ impl Chat {
 /// Of all that makes two requests the same.
 fn fingerprint(asked: &Asked) -> Vec<u8> {
     let mut hash = Sha256::new();
-    hash.update(asked.conversation().map(ConversationId::uuid).unwrap_or_default());
+    // A repeat of the question that began a named conversation finds it there.
+    let conversation = asked.conversation().filter(|_| asked.name().is_none());
+    hash.update(conversation.map(ConversationId::uuid).unwrap_or_default());
     hash.update(asked.assistant.as_deref().unwrap_or_default());
     hash.update([0]);
     hash.update(asked.question().map_or("", Question::as_str));
@@ -365,6 +367,7 @@ fn fingerprint(asked: &Asked) -> Vec<u8> {
     }
     match &asked.what {
         What::Question { .. } => {}
+        What::Named { name, .. } => hash.update([&[0, 4], name.as_str().as_bytes()].concat()),
         What::Edit { of, .. } => hash.update([&[0, 1], of.uuid().as_bytes().as_slice()].concat()),
         What::Regenerate { message, .. } => {
             hash.update([&[0, 2], message.uuid().as_bytes().as_slice()].concat());

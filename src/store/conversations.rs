@@ -51,6 +51,8 @@ pub struct NewConversation<'a> {
     pub title: &'a str,
     /// `chat`; `trial`: a draft is tried in it; `api`: made for one turn. Lists have the first only.
     pub kind: &'a str,
+    /// What the client calls it.
+    pub client_id: Option<&'a str>,
 }
 
 impl NewConversation<'_> {
@@ -80,6 +82,24 @@ impl Conversation {
             .bind::<Uuid, _>(tenant)
             .bind::<Uuid, _>(user)
             .bind::<Uuid, _>(id)
+            .get_result(conn)
+            .await
+            .optional()
+    }
+
+    /// The user's conversation that a client has this name for; or whose id it is.
+    pub async fn find_named(
+        conn: &mut Conn,
+        tenant: TenantId,
+        user: UserId,
+        name: &str,
+    ) -> QueryResult<Option<Self>> {
+        let id: Option<ConversationId> = name.parse().ok();
+        diesel::sql_query(format!("{SELECT} AND (c.client_id = $3 OR c.id = $4)"))
+            .bind::<Uuid, _>(tenant)
+            .bind::<Uuid, _>(user)
+            .bind::<Text, _>(name)
+            .bind::<Nullable<Uuid>, _>(id)
             .get_result(conn)
             .await
             .optional()

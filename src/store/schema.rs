@@ -129,6 +129,7 @@ diesel::table! {
         updated_at -> Timestamptz,
         leaf_id -> Nullable<Uuid>,
         kind -> Text,
+        client_id -> Nullable<Text>,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The words every floor speaks: ids, who is asking, what is metered, what is asked.
 
+mod chat_name;
 mod ctx;
 mod id;
 mod idempotency;
@@ -9,6 +10,7 @@ mod question;
 mod scope;
 mod secret;
 
+pub use chat_name::{ChatName, ChatNameError};
 pub use ctx::{Ctx, KeyCtx, Role};
 pub use id::{
     ApiKeyId, AssistantId, ChunkId, ConversationId, DocumentId, JobId, MessageId, NodeId, TenantId,

@@ -15,9 +15,11 @@
 
 mod support;
 
+mod ai_sdk;
 mod api_keys;
 mod architecture;
 mod assistants;
+mod asyncapi;
 mod branches;
 mod browser;
 mod chaos;

@@ -180,6 +180,7 @@ impl Office {
     pub async fn begin_turn(&self, tx: &mut Conn, turn: TurnId, user: UserId) -> QueryResult<()> {
         let conversation = ConversationId::new();
         let new = NewConversation {
+            client_id: None,
             tenant_id: self.tenant,
             id: conversation,
             user_id: user,

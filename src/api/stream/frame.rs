@@ -1,24 +1,31 @@
 //! What is said over a WebSocket, both ways (docs/websocket.md).
 
 use crate::api::problem::Problem;
+use crate::chat::Part;
 use crate::types::{ConversationId, MessageId, TurnId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 /// What a client says.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum ClientFrame {
+pub(in crate::api) enum ClientFrame {
+    /// Says who it is.
     Auth { token: String },
+    /// Asks.
     Send(SendFrame),
+    /// Follows a turn, after an offset.
     Attach { turn_id: TurnId, after: Option<i64> },
+    /// Ends a turn.
     Stop { turn_id: TurnId },
+    /// Is anybody there?
     Ping,
 }
 
 /// A question.
-#[derive(Deserialize)]
-pub(super) struct SendFrame {
+#[derive(Deserialize, ToSchema)]
+pub(in crate::api) struct SendFrame {
     pub(super) request_id: Option<String>,
     pub(super) conversation_id: Option<ConversationId>,
     pub(super) assistant: Option<String>,
@@ -31,25 +38,24 @@ pub(super) struct SendFrame {
 }
 
 /// What the server says.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum ServerFrame<'a> {
-    Ready {
-        heartbeat_ms: u64,
-    },
-    Accepted {
-        request_id: Option<String>,
-        turn_id: TurnId,
-        conversation_id: ConversationId,
-    },
+pub(in crate::api) enum ServerFrame<'a> {
+    /// It is known who it is.
+    Ready { heartbeat_ms: u64 },
+    /// The answer to `send`: the turn that runs.
+    Accepted { request_id: Option<String>, turn_id: TurnId, conversation_id: ConversationId },
+    /// What is new of a turn.
     Part {
         turn_id: TurnId,
         /// Told with pieces of text that were merged: the offset of the first.
         #[serde(skip_serializing_if = "Option::is_none")]
         first_offset: Option<usize>,
         offset: usize,
+        #[schema(value_type = Part)]
         part: &'a RawValue,
     },
+    /// A frame was refused.
     Error {
         #[serde(skip_serializing_if = "Option::is_none")]
         request_id: Option<String>,
@@ -57,6 +63,7 @@ pub(super) enum ServerFrame<'a> {
         turn_id: Option<TurnId>,
         problem: Problem,
     },
+    /// The answer to `ping`.
     Pong,
 }
 

@@ -96,7 +96,7 @@ pub(crate) async fn quota(
 
 /// Where one stands now; nothing when the database does not say so at once. It is asked after a turn
 /// was opened and beside the turn's own work, so no counter is locked for it and no token waits.
-pub(super) async fn standing(state: &State, ctx: Ctx) -> Vec<Quota> {
+pub(in crate::api) async fn standing(state: &State, ctx: Ctx) -> Vec<Quota> {
     let load = async {
         let mut tx = state.db.tenant(ctx.tenant).await?;
         Ok(Quota::load(&mut tx, ctx.tenant, ctx.user).await?) // it read: nothing to commit
@@ -105,7 +105,7 @@ pub(super) async fn standing(state: &State, ctx: Ctx) -> Vec<Quota> {
 }
 
 /// Adds `Docent-Quota`: the limits that a question counts against, the user's first, the tightest first.
-pub(super) fn header(response: &mut HttpResponseBuilder, quotas: &[Quota]) {
+pub(in crate::api) fn header(response: &mut HttpResponseBuilder, quotas: &[Quota]) {
     let text = field(quotas, Utc::now());
     if let (false, Ok(value)) = (text.is_empty(), HeaderValue::from_str(&text)) {
         response.insert_header((HEADER, value));

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use tokio::process::Command;
 
 /// Routes that need no description: the page, and the description itself.
-const UNDESCRIBED: &[&str] = &["/", "/static/{file:.*}", "/favicon.ico", "/openapi.json"];
+const UNDESCRIBED: &[&str] =
+    &["/", "/static/{file:.*}", "/favicon.ico", "/openapi.json", "/asyncapi.json"];
 
 async fn problem(response: reqwest::Response) -> (u16, Value) {
     let status = response.status().as_u16();

@@ -13,6 +13,7 @@ mod provider_wire;
 mod raw_socket;
 mod redis;
 mod relay;
+mod schema;
 mod socket;
 mod sse;
 mod user;

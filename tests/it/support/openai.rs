@@ -1,4 +1,4 @@
-//! OpenAI's own clients for Python and Node: installed once per version, beside the build, by the
+//! Other people's clients for Python and Node: installed once per version, beside the build, by the
 //! registries' own programs. Where there is no Node, one comes from PyPI, as PostgreSQL does.
 
 use super::User;
@@ -10,11 +10,13 @@ use tokio::process::Command;
 use tokio::sync::OnceCell;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
-/// Of the client for Python, in `requirements.txt`; and of Node, where the system has none.
-const PYTHON: &str = "openai-python-3.54.0";
+/// Of the clients for Python, in `requirements.txt`; and of Node, where the system has none that is new enough.
+const PYTHON: &str = "openai-python-3.54.0-websockets-17.4";
 const NODE: &str = "24.19.0";
+/// What the AI SDK wants.
+const OLDEST_NODE: u32 = 22;
 /// In `package.json`.
-const NPM: &str = "openai-node-6.49.0";
+const NPM: &str = "openai-node-6.49.0-ai-5.0.277-6.0.322-7.0.173";
 
 static PYTHON_CLIENT: OnceCell<PathBuf> = OnceCell::const_new();
 static NODE_CLIENT: OnceCell<(PathBuf, PathBuf)> = OnceCell::const_new();
@@ -31,29 +33,39 @@ impl Client {
 
     /// Plays a scenario of `tests/clients` with this user's token or key, and returns what it says.
     pub async fn plays(self, user: &User, scenario: &str, argument: &str) -> Value {
-        let (mut command, script) = match self {
+        let script = match self {
+            Self::Python => include_str!("../../clients/client.py"),
+            Self::Node => include_str!("../../clients/client.mjs"),
+        };
+        self.runs(script, &[scenario, argument], user).await
+    }
+
+    /// Runs a script of `tests/clients` with this user's token or key; returns the line of JSON that it says.
+    pub async fn runs(self, script: &str, arguments: &[&str], user: &User) -> Value {
+        let mut command = match self {
             Self::Python => {
                 let client = PYTHON_CLIENT.get_or_init(python).await;
                 let mut command = Command::new("python3");
                 command.arg("-").env("PYTHONPATH", client);
-                (command, include_str!("../../clients/client.py"))
+                command
             }
             Self::Node => {
                 let (node, client) = NODE_CLIENT.get_or_init(node).await;
                 let mut command = Command::new(node);
                 // What is imported by name is looked for in the working folder.
                 command.args(["--input-type=module", "-"]).current_dir(client);
-                (command, include_str!("../../clients/client.mjs"))
+                command
             }
         };
-        command.args([scenario, argument]);
+        command.args(arguments);
         command.env("OPENAI_BASE_URL", format!("{}/v1", user.base));
         command.env("OPENAI_API_KEY", &user.token);
+        command.env("DOCENT_URL", &user.base).env("DOCENT_KEY", &user.token);
         let output = run(&mut command, script).await;
         let said = String::from_utf8_lossy(&output.stdout);
         serde_json::from_str(said.trim()).unwrap_or_else(|_| {
             let error = String::from_utf8_lossy(&output.stderr);
-            panic!("{self:?} ended with {} in {scenario}: {said}\n{error}", output.status)
+            panic!("{self:?} ended with {} in {arguments:?}: {said}\n{error}", output.status)
         })
     }
 }
@@ -75,8 +87,13 @@ async fn python() -> PathBuf {
 
 /// Node, and the folder with its client.
 async fn node() -> (PathBuf, PathBuf) {
-    let works = async |program: &str| Command::new(program).arg("--version").output().await.is_ok();
-    let (node, npm) = match works("node").await && works("npm").await {
+    let version = async |program: &str| {
+        let said = Command::new(program).arg("--version").output().await.ok()?.stdout;
+        let said = String::from_utf8(said).ok()?;
+        said.trim_start_matches('v').split('.').next()?.parse::<u32>().ok()
+    };
+    let new_enough = version("node").await.is_some_and(|major| major >= OLDEST_NODE);
+    let (node, npm) = match new_enough && version("npm").await.is_some() {
         true => ("node".into(), vec!["npm".into()]),
         false => {
             let home = installed(&format!("node-{NODE}"), async |into| {

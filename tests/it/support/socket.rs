@@ -1,5 +1,6 @@
 //! A WebSocket client that speaks `docent.v1`.
 
+use super::schema::check_frame;
 use super::within;
 use futures_util::{SinkExt, StreamExt};
 use reqwest::header::HeaderMap;
@@ -94,7 +95,11 @@ impl Socket {
     pub async fn any(&mut self) -> Value {
         loop {
             match within("a frame", self.stream.next()).await {
-                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
+                Some(Ok(Message::Text(text))) => {
+                    let frame = serde_json::from_str(&text).unwrap();
+                    check_frame(&frame);
+                    return frame;
+                }
                 Some(Ok(Message::Close(Some(frame)))) => {
                     let reason: Value = serde_json::from_str(&frame.reason).unwrap_or_default();
                     return json!({"close": u16::from(frame.code), "reason": reason});

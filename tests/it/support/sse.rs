@@ -1,5 +1,6 @@
 //! Server-sent events as a client reads them.
 
+use super::schema::check_part;
 use super::within;
 use futures_util::{Stream as _, StreamExt};
 use serde_json::Value;
@@ -189,6 +190,7 @@ impl Answer {
             next = offset + 1;
         }
         let parts = joined_parts(parts.iter().map(Event::part));
+        parts.iter().for_each(check_part);
         let terminal = |part: &&Value| {
             ["finish", "error", "abort"].contains(&part["type"].as_str().unwrap_or_default())
         };

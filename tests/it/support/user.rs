@@ -1,5 +1,6 @@
 //! A person with a browser, a phone and `curl`.
 
+use super::schema::check_answer;
 use super::{Answer, Socket, Stream};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -53,26 +54,26 @@ impl User {
 
     /// Status and JSON of a GET.
     pub async fn get(&self, path: &str) -> (u16, Value) {
-        outcome(self.request(Method::GET, path).send().await.unwrap()).await
+        outcome(self.request(Method::GET, path)).await
     }
 
     pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         let request = self.request(Method::POST, path).body(body.to_string());
-        outcome(request.send().await.unwrap()).await
+        outcome(request).await
     }
 
     pub async fn patch(&self, path: &str, body: Value) -> (u16, Value) {
         let request = self.request(Method::PATCH, path).body(body.to_string());
-        outcome(request.send().await.unwrap()).await
+        outcome(request).await
     }
 
     pub async fn put(&self, path: &str, body: Value) -> (u16, Value) {
         let request = self.request(Method::PUT, path).body(body.to_string());
-        outcome(request.send().await.unwrap()).await
+        outcome(request).await
     }
 
     pub async fn delete(&self, path: &str) -> (u16, Value) {
-        outcome(self.request(Method::DELETE, path).send().await.unwrap()).await
+        outcome(self.request(Method::DELETE, path)).await
     }
 
     /// Uploads; returns the status and the file.
@@ -89,7 +90,7 @@ impl User {
             .request(Method::POST, "/v1/files")
             .header("content-type", format!("multipart/form-data; boundary={mark}"))
             .body(form);
-        outcome(request.send().await.unwrap()).await
+        outcome(request).await
     }
 
     /// Follows an ingestion to its end; returns the file as it is then.
@@ -193,6 +194,14 @@ async fn body(response: Response) -> Value {
     serde_json::from_str(&text).unwrap_or(Value::String(text))
 }
 
-async fn outcome(response: Response) -> (u16, Value) {
-    (response.status().as_u16(), body(response).await)
+/// Status and JSON of an answer, which is as the description of the API has it.
+async fn outcome(request: RequestBuilder) -> (u16, Value) {
+    let (http, request) = request.build_split();
+    let request = request.unwrap();
+    let (method, path) = (request.method().clone(), request.url().path().to_owned());
+    let response = http.execute(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = body(response).await;
+    check_answer(&method, &path, status, &body);
+    (status, body)
 }
