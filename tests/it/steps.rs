@@ -55,7 +55,10 @@ async fn another_model_goes_on_where_one_broke_off() {
         world.provider.next(broken(end));
         world.provider.next(Script::text(&["and goes on."], 200, 4));
         let answer = anna.ask("Well?").await;
-        assert_eq!((answer.text().as_str(), answer.end().as_str()), ("The answer begins and goes on.", "finish"));
+        assert_eq!(
+            (answer.text().as_str(), answer.end().as_str()),
+            ("The answer begins and goes on.", "finish")
+        );
         let kinds = kinds(&answer);
         let at = kinds.iter().position(|kind| kind == "finish-step").unwrap();
         let between = ["text-end", "finish-step", "start-step", "data-notice", "text-start"];
@@ -65,7 +68,10 @@ async fn another_model_goes_on_where_one_broke_off() {
         let messages = second["messages"].as_array().unwrap();
         assert_eq!(second["model"], "two");
         let [.., written, go_on] = messages.as_slice() else { panic!("{messages:?}") };
-        assert_eq!((&written["role"], &written["content"]), (&json!("assistant"), &json!("The answer begins ")));
+        assert_eq!(
+            (&written["role"], &written["content"]),
+            (&json!("assistant"), &json!("The answer begins "))
+        );
         assert_eq!(go_on["role"], "user");
         let rows = billed(&world).await;
         assert_eq!(rows[0].split(' ').take(3).collect::<Vec<_>>(), ["0", "one", "input_tokens"]);
@@ -125,10 +131,7 @@ async fn when_all_fail_it_costs_nothing() {
 async fn a_further_step_wants_a_quota_of_its_own() {
     let (world, anna) = world("continue").await;
     // Enough for one step and a part of the next one's prompt.
-    world
-        .database
-        .run("UPDATE plan_quotas SET max_amount = 4000 WHERE meter = 'tokens'")
-        .await;
+    world.database.run("UPDATE plan_quotas SET max_amount = 4000 WHERE meter = 'tokens'").await;
     world.provider.next(broken(Step::Reset));
     let answer = anna.ask("Well?").await;
     assert_eq!((answer.text().as_str(), answer.end().as_str()), ("The answer begins ", "error"));
@@ -154,7 +157,8 @@ async fn a_node_that_dies_in_the_second_step_leaves_a_bill_for_both() {
     assert_eq!(answer.end(), "error");
     assert!(answer.text().starts_with("The answer begins w0 "), "{}", answer.text());
     let rows = billed(&world).await;
-    let models: Vec<&str> = rows.iter().filter(|row| row.contains("_tokens")).map(|row| &row[..5]).collect();
+    let models: Vec<&str> =
+        rows.iter().filter(|row| row.contains("_tokens")).map(|row| &row[..5]).collect();
     assert_eq!(models, ["0 one", "0 one", "1 two", "1 two"], "{rows:?}");
     world.database.check_books().await;
 }

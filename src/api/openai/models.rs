@@ -50,7 +50,8 @@ async fn all(state: &State, ctx: Ctx) -> Result<Vec<(Uuid, ModelView)>, Problem>
     let assistants = Assistant::list(&mut tx, ctx.tenant).await.map_err(DbError::from)?;
     tx.commit().await?;
     let assistants = assistants.into_iter().map(|row| (row.id.uuid(), ModelView::assistant(row)));
-    let embedding = ModelView::of_server(state.vectors.model(), "embedding");
+    let embedding =
+        ModelView::of_server(state.vectors.space(ctx.tenant).await?.name(), "embedding");
     Ok(assistants.chain([(Uuid::nil(), embedding)]).collect())
 }
 

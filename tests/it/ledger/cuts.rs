@@ -51,9 +51,15 @@ async fn whole(office: &Office, turn: TurnId, user: UserId) -> Result<(), DbErro
         content: "Forty-two.",
     };
     answer.insert(&mut tx).await?;
-    let ending =
-        Ending { state: "complete", error_code: None, first_token_ms: None, latency_ms: 1, provider: "openai",
-            model: "gpt-4o-mini", steps: serde_json::json!([]) };
+    let ending = Ending {
+        state: "complete",
+        error_code: None,
+        first_token_ms: None,
+        latency_ms: 1,
+        provider: "openai",
+        model: "gpt-4o-mini",
+        steps: serde_json::json!([]),
+    };
     running.close(&mut tx, ending).await?;
     let items = [(Meter::Requests, 1), (Meter::InputTokens, 21), (Meter::OutputTokens, 4)];
     let items = items.map(|(meter, quantity)| Item::exact(meter, quantity)).to_vec();
