@@ -177,6 +177,7 @@ impl Ingestor {
             tokens += embedded.tokens;
             exact &= embedded.exact;
         }
+        self.report(job, "indexing", 0.95).await?;
         Ok(Work { extracted, chunks, space, vectors, embedding_tokens: tokens, exact })
     }
 
