@@ -1,5 +1,6 @@
 //! The command line.
 
+mod embeddings;
 mod export;
 mod models;
 
@@ -71,6 +72,9 @@ enum Command {
     /// Which models there are.
     #[command(subcommand)]
     Models(models::ModelsCommand),
+    /// Which embedding model a tenant's documents have.
+    #[command(subcommand)]
+    Embeddings(embeddings::EmbeddingsCommand),
     /// What models cost.
     #[command(subcommand)]
     Prices(PricesCommand),
@@ -234,6 +238,7 @@ async fn run(command: Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::Export(command) => export::run(command).await,
+        Command::Embeddings(command) => embeddings::run(command).await,
         Command::Models(command) => models::run(command).await,
         Command::Ledger(LedgerCommand::Verify { tenant, target }) => {
             verify_ledger(&open(&target).await?, tenant).await

@@ -7,7 +7,7 @@ use super::problem::Problem;
 use super::v1::{
     assistant_edits, assistant_versions, assistants, auth, billing, chat, collections,
     conversations, estimate, files, keys, messages, models, operator, quota, receipt, server,
-    tenant_models, turns, upload, usage, usage_csv,
+    tenant_embeddings, tenant_models, turns, upload, usage, usage_csv,
 };
 use super::{health, stream};
 use actix_web::{HttpResponse, get};
@@ -38,6 +38,7 @@ use utoipa_swagger_ui::SwaggerUi;
         tenant_models::list, tenant_models::allow, tenant_models::put_route, tenant_models::remove_route,
         tenant_models::put_key, tenant_models::remove_key, tenant_models::resolve,
         ai_sdk::ask, ai_sdk::stream, ai_sdk::stop,
+        tenant_embeddings::status, tenant_embeddings::start, tenant_embeddings::cancel,
         keys::list, keys::create, keys::rotate, keys::revoke,
         openai::models::list, openai::models::get, embeddings::embeddings, completions::completions,
     ),

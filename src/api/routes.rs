@@ -10,7 +10,7 @@ use super::stream::ws_chat;
 use super::v1::{
     assistant_edits, assistant_versions, assistants, auth, billing, chat, collections,
     conversations, estimate, files, keys, messages, models, operator, quota, receipt, server,
-    tenant_models, turns, upload, usage, usage_csv,
+    tenant_embeddings, tenant_models, turns, upload, usage, usage_csv,
 };
 use super::{asyncapi, health, openapi, page};
 use actix_web::http::header;
@@ -123,7 +123,10 @@ fn for_the_operator(config: &mut web::ServiceConfig) {
         .service(tenant_models::remove_route)
         .service(tenant_models::put_key)
         .service(tenant_models::remove_key)
-        .service(tenant_models::resolve);
+        .service(tenant_models::resolve)
+        .service(tenant_embeddings::status)
+        .service(tenant_embeddings::start)
+        .service(tenant_embeddings::cancel);
 }
 
 /// Who answers, from what; and the older way to ask.

@@ -12,7 +12,7 @@ use crate::chat::{Chat, ChatParts};
 use crate::cluster::Cluster;
 use crate::config::Settings;
 use crate::documents::extract::Extractor;
-use crate::documents::{Catalogue, Ingestor, Progress, Uploads};
+use crate::documents::{Catalogue, Ingestor, Mover, Progress, Uploads};
 use crate::export::{Exporter, Pace, Vendor};
 use crate::jobs::Queue;
 use crate::limiter::{Connections, Plans, RateLimiter};
@@ -21,7 +21,7 @@ use crate::mail::Mailer;
 use crate::metering;
 use crate::retrieval::Retriever;
 use crate::runtime::Tasks;
-use crate::store::{Db, DbOptions, embeddings};
+use crate::store::{Db, DbOptions};
 use crate::telemetry::MetricsPage;
 use crate::text::tokens;
 use crate::types::{NodeId, Secret};
@@ -94,8 +94,7 @@ impl App {
         if let Err(error) = metering::load_prices(&db, metering::LIST, None).await {
             tracing::warn!(%error, "The list of prices that comes along was not added");
         }
-        let models = Models::new(&db, &settings.models, &secret)?;
-        let model_id = embedding_model(&db, &models).await?;
+        let models = Models::open(&db, &settings.models, &secret).await?;
         let node = NodeId::new();
         let queue = Queue::new(db.clone(), node);
         let progress = Progress::default();
@@ -115,14 +114,14 @@ impl App {
             catalogue: models.catalogue.clone(),
             router: Router::default(),
             max_output_tokens: settings.models.max_output_tokens,
-            retriever: Retriever::new(db.clone(), Arc::clone(&models.embedder), model_id),
+            retriever: Retriever::new(db.clone(), models.spaces.clone()),
             limiter: limiter.clone(),
             plans: plans.clone(),
         });
         let vectors = Vectors::new(
             db.clone(),
             tasks.clone(),
-            Arc::clone(&models.embedder),
+            models.spaces.clone(),
             limiter.clone(),
             plans.clone(),
         );
@@ -144,11 +143,12 @@ impl App {
             db: db.clone(),
             queue: queue.clone(),
             extractor: Arc::new(Extractor::new(program, settings.ingest_concurrency)),
-            embedder: models.embedder,
-            model_id,
+            spaces: models.spaces.clone(),
             progress: progress.clone(),
         };
-        worker::run_ingestion(&tasks, &ingestor, settings.ingest_concurrency);
+        let mover = Mover::new(db.clone(), queue.clone(), models.spaces);
+        worker::run_ingestion(&tasks, &ingestor, &mover, settings.ingest_concurrency);
+        worker::run_moves(&tasks, mover);
         chat.join().await?;
         let janitor = worker::Janitor {
             db: db.clone(),
@@ -232,15 +232,6 @@ impl App {
             () = &mut drained => serving.await.map_err(io),
         }
     }
-}
-
-async fn embedding_model(db: &Db, models: &Models) -> Result<i32, AppError> {
-    let name = models.embedder.name();
-    let dimensions = i32::try_from(models.embedder.dimensions()).unwrap_or(i32::MAX);
-    let mut tx = db.system().await?;
-    let id = embeddings::model_id(&mut tx, name, dimensions).await?;
-    tx.commit().await?;
-    id.ok_or_else(|| AppError::Dimensions(name.to_owned()))
 }
 
 fn bind(state: State) -> Result<(Server, SocketAddr), AppError> {

@@ -26,11 +26,6 @@ pub enum AppError {
     Mail(#[from] MailError),
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error(
-        "the embedding model '{0}' was used with other dimensions before; its vectors cannot be \
-         compared: set EMBEDDING_DIMENSIONS back, or use another model"
-    )]
-    Dimensions(String),
     #[error("cannot listen on {address}: {error}")]
     Listen { address: String, error: std::io::Error },
     #[error(transparent)]

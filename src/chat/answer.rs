@@ -153,7 +153,8 @@ impl Work<'_> {
         let Some(search) = self.opened.search_text() else { return Ok(()) };
         let tenant = self.order.ctx.tenant;
         let (retriever, among) = (&self.parts.retriever, &self.opened.collections);
-        match retriever.retrieve(tenant, &search, prompt::PASSAGE_BUDGET, among).await {
+        let space = self.opened.space.clone();
+        match retriever.retrieve(tenant, space, &search, prompt::PASSAGE_BUDGET, among).await {
             Ok(found) => {
                 answer.passages = found.passages;
                 answer.embedding_tokens = found.embedding_tokens;

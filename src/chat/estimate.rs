@@ -42,7 +42,7 @@ pub(super) async fn estimate(parts: &ChatParts, order: &Order) -> Result<Estimat
     let (mut opened, stored) = begin(&mut tx, parts, order).await?;
     recall(&mut tx, order, &mut opened, stored).await?;
     let models = opened.models(0);
-    let ask = ask(parts, &opened, &models);
+    let ask = ask(&opened, &models);
     let model = models.first().cloned().unwrap_or_default();
     let price = Price::of(&mut tx, ctx.tenant, &model).await?;
     let typical = metering::typical(&mut tx, ctx, &model).await?;

@@ -5,6 +5,7 @@ use super::accepted::Refused;
 use super::asked::{Asked, Given, What};
 use super::service::ChatParts;
 use super::{history, prompt};
+use crate::embedding::Space;
 use crate::llm::router::Route;
 use crate::llm::{ChatMessage, ChatRequest, Role, Sampling, tokens};
 use crate::metering::{self, Ask, Prices};
@@ -56,6 +57,8 @@ pub(super) struct Opened {
     pub(super) billed_to: Option<AssistantId>,
     /// The models that may answer.
     pub(super) route: Arc<Route>,
+    /// What embeds the question, and is billed for it.
+    pub(super) space: Space,
     /// What the turn was quoted.
     pub(super) prices: Prices,
     pub(super) instructions: String,
@@ -165,7 +168,7 @@ pub(super) async fn open(parts: &ChatParts, order: &Order) -> Result<Opened, Not
         conversations::asked(&mut tx, ctx.tenant, order.conversation, opened.question).await?;
     }
     let models = opened.models(0);
-    let ask = ask(parts, &opened, &models);
+    let ask = ask(&opened, &models);
     let grant = metering::reserve(&mut tx, ctx, order.turn, parts.node, ask);
     let grant = grant.await.map_err(Refused::from)?;
     tx.commit().await?;
@@ -199,6 +202,7 @@ pub(super) async fn begin(
         assistant: assistant.id,
         billed_to: answers.then_some(assistant.id),
         route,
+        space: parts.retriever.space(tx, order.ctx.tenant).await?,
         prices: Prices::default(),
         instructions: assistant.instructions,
         language: assistant.language,
@@ -232,14 +236,14 @@ pub(super) async fn recall(
 }
 
 /// What the turn wants to use at most.
-pub(super) fn ask<'a>(parts: &'a ChatParts, opened: &Opened, models: &'a [String]) -> Ask<'a> {
+pub(super) fn ask<'a>(opened: &'a Opened, models: &'a [String]) -> Ask<'a> {
     let retrieves = opened.billed_to.is_some();
     let prompt = i64::from(tokens::count_messages(&opened.request(&[]).messages));
     let output = i64::from(opened.max_output);
     Ask {
         assistant: opened.billed_to,
         models,
-        embedding_model: parts.retriever.embedding_model(),
+        embedding_model: opened.space.name(),
         input: if retrieves { prompt + prompt::MOST_PASSAGES } else { prompt },
         output,
         least_output: LEAST_OUTPUT.min(output),

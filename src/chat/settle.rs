@@ -113,7 +113,6 @@ impl Settlement {
         (order, opened): (&Order, &Opened),
         answer: Answer,
         steps: Vec<Step>,
-        embedding_model: &str,
         unwritten: (usize, String),
     ) -> Self {
         Self {
@@ -125,7 +124,7 @@ impl Settlement {
             answer: opened.answer,
             assistant: opened.billed_to,
             prices: opened.prices.clone(),
-            embedding_model: embedding_model.to_owned(),
+            embedding_model: opened.space.name().to_owned(),
             citations: citations(&answer.passages).collect(),
             bills: bills(&answer, &steps),
             steps,

@@ -62,9 +62,8 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
     let (state, started) = (answer.end.state(), answer.started);
     drop(finish);
     let written = reported.await.unwrap_or(0);
-    let model = core.retriever.embedding_model();
     let unwritten = (written, log.lines_from(written).0);
-    let settlement = Settlement::new((&order, &opened), answer, steps.all(), model, unwritten);
+    let settlement = Settlement::new((&order, &opened), answer, steps.all(), unwritten);
     charge.settle(settlement.tokens()).await; // before anybody hears the end and asks again
     settle(&core, settlement, &log).await;
     core.live.mark_ended(order.turn);

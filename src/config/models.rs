@@ -57,6 +57,40 @@ impl ModelSettings {
         [&self.openai, &self.anthropic, &self.gemini].into_iter().any(Endpoint::is_set)
     }
 
+    /// Where the providers of a protocol are, when nothing else is said.
+    #[must_use]
+    pub fn endpoint(&self, kind: &str) -> &Endpoint {
+        match kind {
+            "anthropic" => &self.anthropic,
+            "gemini" => &self.gemini,
+            _ => &self.openai,
+        }
+    }
+
+    /// The server's key for a provider of a `kind`, with an address of its own or not, and the variable that it
+    /// names; `None` where none is needed.
+    ///
+    /// # Errors
+    /// With the name of the variable that is not set.
+    pub fn key(
+        &self,
+        kind: &str,
+        own_address: bool,
+        variable: Option<&str>,
+    ) -> Result<Option<Secret>, String> {
+        if let Some(variable) = variable {
+            let key = self.keys.get(variable).cloned();
+            return key.map(Some).ok_or_else(|| format!("{variable} is not set"));
+        }
+        if own_address || kind == "demo" {
+            return Ok(None);
+        }
+        match self.endpoint(kind) {
+            endpoint if endpoint.is_set() => Ok(endpoint.key.clone()),
+            _ => Err(format!("{}_API_KEY is not set", kind.to_uppercase())),
+        }
+    }
+
     pub(super) fn read(l: &mut Layers) -> Self {
         let dimensions: usize = l.parse("EMBEDDING_DIMENSIONS", "a number of dimensions", 0);
         if dimensions > 4000 {

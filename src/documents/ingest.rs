@@ -7,8 +7,8 @@
 use super::chunker::{Chunk, ChunkOptions, chunk};
 use super::extract::{ExtractError, Extracted, Extractor, Format};
 use super::progress::Progress;
-use crate::embedding::{EmbedError, Embedder};
-use crate::jobs::{Queue, backoff_seconds};
+use crate::embedding::{EmbedError, Space, Spaces};
+use crate::jobs::Queue;
 use crate::metering::{self, Bill, Item, Prices, Source, StepBill};
 use crate::retrieval::{OWN_INDEX_FROM, give_own_index};
 use crate::store::chunks::NewChunk;
@@ -17,8 +17,9 @@ use crate::store::embeddings::NewEmbedding;
 use crate::store::jobs::ClaimedJob;
 use crate::store::pages::NewPage;
 use crate::store::prices::Price;
+use crate::store::tenant_embeddings::Place;
 use crate::store::{Conn, Db, DbError, HalfVec, blobs, chunks, embeddings, jobs, pages};
-use crate::types::{ChunkId, Meter, Provenance};
+use crate::types::{ChunkId, Meter, Provenance, TenantId};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -59,6 +60,7 @@ impl From<diesel::result::Error> for IngestError {
 struct Work {
     extracted: Extracted,
     chunks: Vec<Chunk>,
+    space: Space,
     vectors: Vec<HalfVec>,
     embedding_tokens: u64,
     exact: bool,
@@ -70,9 +72,7 @@ pub struct Ingestor {
     pub db: Db,
     pub queue: Queue,
     pub extractor: Arc<Extractor>,
-    pub embedder: Arc<dyn Embedder>,
-    /// The embedder's row in `embedding_models`.
-    pub model_id: i32,
+    pub spaces: Spaces,
     pub progress: Progress,
 }
 
@@ -119,18 +119,28 @@ impl Ingestor {
         })
         .await
         .map_err(|_panicked| ExtractError::Crashed)?;
-        let (vectors, embedding_tokens, exact) = self.embed(job, &chunks).await?;
-        self.report(job, "indexing", 0.95).await?;
-        let work = Work { extracted, chunks, vectors, embedding_tokens, exact };
-        self.write(job, &document, &work).await?;
-        let (tenant, dimensions) = (job.tenant_id, self.embedder.dimensions());
+        let space = self.settle(job.tenant_id).await?;
+        let mut work = self.embed(job, extracted, chunks, space).await?;
+        while !self.write(job, &document, &work).await? {
+            // The tenant was moved to another embedding model meanwhile.
+            let space = self.settle(job.tenant_id).await?;
+            work = self.embed(job, work.extracted, work.chunks, space).await?;
+        }
+        let (tenant, space) = (job.tenant_id, &work.space);
         let indexed =
-            give_own_index(&self.db, tenant, self.model_id, dimensions, OWN_INDEX_FROM).await;
+            give_own_index(&self.db, tenant, space.id, space.dimensions(), OWN_INDEX_FROM).await;
         if let Err(error) = indexed {
             // Searches stay right without it, only slower; the next ingestion tries again.
             tracing::error!(tenant.id = %tenant, %error, "A tenant's own index could not be made");
         }
         Ok(())
+    }
+
+    async fn settle(&self, tenant: TenantId) -> Result<Space, IngestError> {
+        let mut tx = self.db.tenant(tenant).await?;
+        let space = self.spaces.settle(&mut tx, tenant).await?;
+        tx.commit().await?;
+        Ok(space)
     }
 
     async fn load(&self, job: &ClaimedJob) -> Result<(Document, Vec<u8>), IngestError> {
@@ -153,29 +163,37 @@ impl Ingestor {
     async fn embed(
         &self,
         job: &ClaimedJob,
-        chunks: &[Chunk],
-    ) -> Result<(Vec<HalfVec>, u64, bool), IngestError> {
+        extracted: Extracted,
+        chunks: Vec<Chunk>,
+        space: Space,
+    ) -> Result<Work, IngestError> {
         let (mut vectors, mut tokens, mut exact) = (Vec::with_capacity(chunks.len()), 0, true);
         for batch in chunks.chunks(BATCH) {
             let share = vectors.len() as f32 / chunks.len() as f32;
             self.report(job, "embedding", 0.35 + 0.6 * share).await?;
             let texts = batch.iter().map(|chunk| chunk.text.clone()).collect();
-            let embedded = self.embedder.embed(texts).await?;
+            let embedded = space.embed(texts).await?;
             vectors.extend(embedded.vectors.iter().map(|vector| HalfVec::new(vector)));
             tokens += embedded.tokens;
             exact &= embedded.exact;
         }
-        Ok((vectors, tokens, exact))
+        self.report(job, "indexing", 0.95).await?;
+        Ok(Work { extracted, chunks, space, vectors, embedding_tokens: tokens, exact })
     }
 
+    /// False when the vectors are not of the model that the tenant has now; nothing was written then.
     async fn write(
         &self,
         job: &ClaimedJob,
         document: &Document,
         work: &Work,
-    ) -> Result<(), IngestError> {
+    ) -> Result<bool, IngestError> {
         let (tenant, id) = (job.tenant_id, job.document_id);
         let mut tx = self.db.tenant(tenant).await?;
+        let place = Place::share(&mut tx, tenant).await?;
+        let Some(place) = place.filter(|place| place.model_id == work.space.id) else {
+            return Ok(false);
+        };
         if !jobs::lock_owned(&mut tx, job, self.queue.node()).await? {
             return Err(IngestError::Gone);
         }
@@ -194,28 +212,14 @@ impl Ingestor {
         self.write_chunks(&mut tx, job, work).await?;
         let (pages, chunks) = (count(work.extracted.pages.len()), count(work.chunks.len()));
         Document::set_ready(&mut tx, tenant, id, pages, chunks).await?;
+        if place.next_model_id.is_some() {
+            jobs::enqueue_embed(&mut tx, tenant, id).await?;
+        }
         jobs::finish(&mut tx, job, "done").await?;
-        let provenance = if work.exact { Provenance::Exact } else { Provenance::Estimated };
-        let quantity = i64::try_from(work.embedding_tokens).unwrap_or(i64::MAX);
-        let embedding = Price::of(&mut tx, tenant, self.embedder.name()).await?;
-        let items = vec![
-            Item::exact(Meter::Pages, i64::from(pages)),
-            Item::exact(Meter::StoredBytes, document.bytes),
-            Item { meter: Meter::EmbeddingTokens, quantity, provenance },
-        ];
-        let bill = Bill {
-            tenant,
-            user: document.user_id,
-            assistant: None,
-            source: Source::Document(id),
-            embedding_model: Some(self.embedder.name().to_owned()),
-            prices: Prices { embedding, ..Prices::default() },
-            first_step: 0,
-            steps: vec![StepBill { model: None, items }],
-        };
+        let bill = bill(&mut tx, document, work).await?;
         metering::bill_now(&mut tx, &bill).await?.map_err(IngestError::Quota)?;
         tx.commit().await?;
-        Ok(())
+        Ok(true)
     }
 
     async fn write_chunks(
@@ -247,7 +251,7 @@ impl Ingestor {
             .zip(&work.vectors)
             .map(|(chunk_id, vector)| NewEmbedding {
                 tenant_id,
-                model_id: self.model_id,
+                model_id: work.space.id,
                 chunk_id,
                 document_id,
                 embedding: vector.clone(),
@@ -269,12 +273,11 @@ impl Ingestor {
             IngestError::Db(_) | IngestError::Embed(_) if job.attempts < job.max_attempts => {
                 tracing::warn!(job.id = %job.id, job.attempt = job.attempts, %error,
                     "An ingestion failed; trying again later");
-                let mut tx = self.db.tenant(job.tenant_id).await?;
-                if jobs::lock_owned(&mut tx, job, self.queue.node()).await? {
-                    let delay = backoff_seconds(job.attempts);
-                    jobs::retry(&mut tx, job, &error.to_string(), delay).await?;
-                    tx.commit().await?;
-                }
+                let asked = match &error {
+                    IngestError::Embed(error) => error.retry_after(),
+                    _ => None,
+                };
+                self.queue.put_back(job, &error.to_string(), asked).await?;
                 Ok(Outcome::Retrying)
             }
             IngestError::Embed(error) => {
@@ -300,6 +303,27 @@ impl Ingestor {
         tx.commit().await?;
         Ok(Outcome::Failed)
     }
+}
+
+async fn bill(tx: &mut Conn, document: &Document, work: &Work) -> Result<Bill, IngestError> {
+    let provenance = if work.exact { Provenance::Exact } else { Provenance::Estimated };
+    let quantity = i64::try_from(work.embedding_tokens).unwrap_or(i64::MAX);
+    let embedding = Price::of(tx, document.tenant_id, work.space.name()).await?;
+    let items = vec![
+        Item::exact(Meter::Pages, i64::from(count(work.extracted.pages.len()))),
+        Item::exact(Meter::StoredBytes, document.bytes),
+        Item { meter: Meter::EmbeddingTokens, quantity, provenance },
+    ];
+    Ok(Bill {
+        tenant: document.tenant_id,
+        user: document.user_id,
+        assistant: None,
+        source: Source::Document(document.id),
+        embedding_model: Some(work.space.name().to_owned()),
+        prices: Prices { embedding, ..Prices::default() },
+        first_step: 0,
+        steps: vec![StepBill { model: None, items }],
+    })
 }
 
 fn int(n: u32) -> i32 {

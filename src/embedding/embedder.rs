@@ -83,6 +83,15 @@ impl EmbedError {
         }
     }
 
+    /// How long the provider asked us to wait, where it did.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status(refusal) => refusal.retry_after,
+            _ => None,
+        }
+    }
+
     /// Whether the same call may succeed later: worth a job's next attempt.
     #[must_use]
     pub fn retryable(&self) -> bool {

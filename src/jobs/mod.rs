@@ -2,4 +2,4 @@
 
 mod queue;
 
-pub use queue::{LEASE_SECONDS, Queue, backoff_seconds};
+pub use queue::{LEASE_SECONDS, Queue};

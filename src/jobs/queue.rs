@@ -12,6 +12,8 @@ use tokio::sync::Notify;
 /// How long a silent owner keeps a job, in seconds.
 pub const LEASE_SECONDS: f64 = 15.0;
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// The longest that a provider may ask for, in seconds.
+const MOST_PATIENCE: f64 = 3600.0;
 /// How often a node looks for jobs that other nodes queued or lost.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -91,6 +93,26 @@ impl Queue {
         Ok(held)
     }
 
+    /// Back to the queue with `error`, when the job is still ours: due after a while, at least as long as a
+    /// provider `asked` for.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn put_back(
+        &self,
+        job: &ClaimedJob,
+        error: &str,
+        asked: Option<Duration>,
+    ) -> Result<(), DbError> {
+        let mut tx = self.db.tenant(job.tenant_id).await?;
+        if jobs::lock_owned(&mut tx, job, self.node).await? {
+            let asked = asked.unwrap_or_default().as_secs_f64().min(MOST_PATIENCE);
+            jobs::retry(&mut tx, job, error, backoff_seconds(job.attempts).max(asked)).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
     /// Gives back what this node holds: it shuts down. What it took while it was told so is given back by
     /// the second call, when its loops have ended.
     ///
@@ -106,8 +128,7 @@ impl Queue {
 }
 
 /// Seconds to wait after the nth failed attempt: 1, 4, 16, 64 … with up to half of it on top.
-#[must_use]
-pub fn backoff_seconds(attempt: i32) -> f64 {
+fn backoff_seconds(attempt: i32) -> f64 {
     let base = 4_f64.powi(attempt.clamp(1, 6) - 1);
     base * (1.0 + rand::rng().random_range(0.0..0.5))
 }

@@ -13,7 +13,7 @@ pub const OWN_INDEX_FROM: i64 = 10_000;
 /// Why the partition could not be made.
 #[derive(Debug, Error)]
 #[error(transparent)]
-pub struct IndexError(#[from] DbError);
+pub struct IndexError(#[from] pub DbError);
 
 impl From<diesel::result::Error> for IndexError {
     fn from(error: diesel::result::Error) -> Self {

@@ -5,13 +5,13 @@ use super::fusion::fuse;
 use super::index::OWN_INDEX_FROM;
 use super::passage::Passage;
 use super::snippet::best_window;
-use crate::embedding::{EmbedError, Embedder};
+use crate::embedding::{EmbedError, Questions, Space, Spaces};
 use crate::store::chunks::{self, FoundChunk};
 use crate::store::embeddings::{self, Neighbour};
 use crate::store::{self, Conn, Db, DbError, HalfVec};
 use crate::types::{ChunkId, TenantId};
+use diesel::QueryResult;
 use std::collections::HashMap;
-use std::sync::Arc;
 use thiserror::Error;
 
 /// How many candidates each search gives.
@@ -45,86 +45,111 @@ pub struct Found {
     pub exact: bool,
 }
 
-/// Searches one embedding model's vectors. Cheap to clone.
+/// Searches the vectors of the embedding model that a tenant has. Cheap to clone.
 #[derive(Clone)]
 pub struct Retriever {
     db: Db,
-    embedder: Arc<dyn Embedder>,
-    model_id: i32,
+    spaces: Spaces,
+    questions: Questions,
 }
 
 impl Retriever {
-    /// `model_id` is the embedder's row in `embedding_models`.
+    /// Knows no question yet.
     #[must_use]
-    pub fn new(db: Db, embedder: Arc<dyn Embedder>, model_id: i32) -> Self {
-        Self { db, embedder, model_id }
+    pub fn new(db: Db, spaces: Spaces) -> Self {
+        Self { db, spaces, questions: Questions::default() }
     }
 
-    /// The name of the model that embeds questions.
-    #[must_use]
-    pub fn embedding_model(&self) -> &str {
-        self.embedder.name()
+    /// The model that embeds a tenant's questions at the moment.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn space(&self, conn: &mut Conn, tenant: TenantId) -> QueryResult<Space> {
+        self.spaces.of(conn, tenant).await
     }
 
     /// The passages that fit `question` best, best first, together at most `budget` tokens; of the documents
-    /// in `collections`, or of all when none is named.
+    /// in `collections`, or of all when none is named. `space` is the tenant's as far as the caller knows.
     ///
     /// # Errors
     /// When the embedder or the database fails.
     pub async fn retrieve(
         &self,
         tenant: TenantId,
+        mut space: Space,
         question: &str,
         budget: i32,
         collections: &[String],
     ) -> Result<Found, RetrieveError> {
         let started = std::time::Instant::now();
-        let embedded = self.embedder.embed(vec![question.to_owned()]).await?;
-        let Some(vector) = embedded.vectors.first() else { return Ok(Found::default()) };
-        let mut tx = self.db.tenant(tenant).await?;
-        let near = self.near(&mut tx, tenant, &HalfVec::new(vector), collections).await?;
-        let near: Vec<ChunkId> =
-            near.iter().filter(|n| n.distance < FARTHEST).map(|n| n.chunk_id).collect();
-        let worded = chunks::search(&mut tx, tenant, question, CANDIDATES, collections).await?;
-        let ranked = fuse(&[near, worded]);
-        let ids: Vec<ChunkId> = ranked.iter().take(MOST * 2).map(|(id, _)| *id).collect();
-        let mut found: HashMap<ChunkId, FoundChunk> = chunks::load(&mut tx, tenant, &ids)
-            .await?
-            .into_iter()
-            .map(|chunk| (chunk.id, chunk))
-            .collect();
-        let mut passages = Vec::new();
-        let mut left = budget;
-        for (id, score) in ranked {
-            let Some(chunk) = found.remove(&id) else { continue };
-            if passages.len() == MOST || chunk.tokens > left {
-                break;
+        let mut found = Found { exact: true, ..Found::default() };
+        loop {
+            let embedded = self.questions.embed(tenant, &space, question).await?;
+            found.embedding_tokens += embedded.tokens;
+            found.exact &= embedded.exact;
+            let Some(vector) = embedded.vectors.first() else { return Ok(found) };
+            let mut tx = self.db.tenant(tenant).await?;
+            let key = (tenant, space.id);
+            let near = self.near(&mut tx, key, &HalfVec::new(vector), collections).await?;
+            // Asked after the search: while this holds, no vector of the model was deleted.
+            if self.spaces.answers(&mut tx, tenant, &space).await? {
+                found.passages =
+                    passages(&mut tx, tenant, near, question, budget, collections).await?;
+                tx.commit().await?;
+                metrics::histogram!("docent_retrieval_seconds").record(started.elapsed());
+                return Ok(found);
             }
-            left -= chunk.tokens;
-            passages.push(passage(chunk, question, score));
+            // The tenant was moved to another model meanwhile.
+            space = self.spaces.of(&mut tx, tenant).await?;
         }
-        tx.commit().await?;
-        metrics::histogram!("docent_retrieval_seconds").record(started.elapsed());
-        Ok(Found { passages, embedding_tokens: embedded.tokens, exact: embedded.exact })
     }
 
     async fn near(
         &self,
         conn: &mut Conn,
-        tenant: TenantId,
+        (tenant, model): (TenantId, i32),
         question: &HalfVec,
         collections: &[String],
-    ) -> Result<Vec<Neighbour>, RetrieveError> {
-        let model = self.model_id;
+    ) -> QueryResult<Vec<Neighbour>> {
         if collections.is_empty() {
-            return Ok(embeddings::nearest(conn, tenant, model, question, CANDIDATES).await?);
+            return embeddings::nearest(conn, tenant, model, question, CANDIDATES).await;
         }
         let exact = store::collections::chunks(conn, tenant, collections).await? < OWN_INDEX_FROM;
         let key = (tenant, model);
-        let near =
-            embeddings::nearest_among(conn, key, question, CANDIDATES, collections, exact).await?;
-        Ok(near)
+        embeddings::nearest_among(conn, key, question, CANDIDATES, collections, exact).await
     }
+}
+
+/// The best of what is near and of what has the words, as far as the budget goes.
+async fn passages(
+    conn: &mut Conn,
+    tenant: TenantId,
+    near: Vec<Neighbour>,
+    question: &str,
+    budget: i32,
+    collections: &[String],
+) -> QueryResult<Vec<Passage>> {
+    let near: Vec<ChunkId> =
+        near.iter().filter(|n| n.distance < FARTHEST).map(|n| n.chunk_id).collect();
+    let worded = chunks::search(conn, tenant, question, CANDIDATES, collections).await?;
+    let ranked = fuse(&[near, worded]);
+    let ids: Vec<ChunkId> = ranked.iter().take(MOST * 2).map(|(id, _)| *id).collect();
+    let mut found: HashMap<ChunkId, FoundChunk> = chunks::load(conn, tenant, &ids)
+        .await?
+        .into_iter()
+        .map(|chunk| (chunk.id, chunk))
+        .collect();
+    let mut passages = Vec::new();
+    let mut left = budget;
+    for (id, score) in ranked {
+        let Some(chunk) = found.remove(&id) else { continue };
+        if passages.len() == MOST || chunk.tokens > left {
+            break;
+        }
+        left -= chunk.tokens;
+        passages.push(passage(chunk, question, score));
+    }
+    Ok(passages)
 }
 
 fn passage(chunk: FoundChunk, question: &str, score: f32) -> Passage {

@@ -1,8 +1,8 @@
-//! Vectors, one row per chunk and embedding model, and the models themselves.
+//! Vectors, one row per chunk and embedding model.
 
 use super::collections::AMONG;
+use super::schema::embeddings;
 use super::schema::sql_types::Halfvec;
-use super::schema::{embedding_models, embeddings};
 use super::{Conn, HalfVec};
 use crate::types::{ChunkId, DocumentId, TenantId};
 use diesel::prelude::*;
@@ -26,22 +26,6 @@ pub struct Neighbour {
     pub chunk_id: ChunkId,
     #[diesel(sql_type = Double)]
     pub distance: f64,
-}
-
-/// The id of a model, made on first use; needs a system transaction. `None` when the name is known
-/// with other dimensions: its old vectors could not be compared with new ones.
-pub async fn model_id(conn: &mut Conn, name: &str, dimensions: i32) -> QueryResult<Option<i32>> {
-    diesel::insert_into(embedding_models::table)
-        .values((embedding_models::name.eq(name), embedding_models::dimensions.eq(dimensions)))
-        .on_conflict_do_nothing()
-        .execute(conn)
-        .await?;
-    let (id, known): (i32, i32) = embedding_models::table
-        .filter(embedding_models::name.eq(name))
-        .select((embedding_models::id, embedding_models::dimensions))
-        .first(conn)
-        .await?;
-    Ok((known == dimensions).then_some(id))
 }
 
 /// Inserts in statements of five hundred rows.
@@ -106,6 +90,36 @@ pub async fn nearest_among(
         .bind::<Array<Text>, _>(collections)
         .load(conn)
         .await
+}
+
+/// A chunk without a vector of a model, and its text.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Bare {
+    #[diesel(sql_type = Uuid)]
+    pub id: ChunkId,
+    #[diesel(sql_type = Text)]
+    pub content: String,
+}
+
+/// Some chunks of a document that have no vector of a model yet, in their order.
+pub async fn bare(
+    conn: &mut Conn,
+    (tenant, document): (TenantId, DocumentId),
+    model_id: i32,
+    limit: i64,
+) -> QueryResult<Vec<Bare>> {
+    diesel::sql_query(
+        "SELECT c.id, c.content FROM chunks c
+         WHERE c.tenant_id = $1 AND c.document_id = $2 AND NOT EXISTS (
+           SELECT FROM embeddings e WHERE e.tenant_id = $1 AND e.model_id = $3 AND e.chunk_id = c.id)
+         ORDER BY c.seq LIMIT $4",
+    )
+    .bind::<Uuid, _>(tenant)
+    .bind::<Uuid, _>(document)
+    .bind::<Integer, _>(model_id)
+    .bind::<BigInt, _>(limit)
+    .load(conn)
+    .await
 }
 
 /// How many vectors a tenant has of a model, and how many of them lie in the shared partition.
@@ -177,6 +191,12 @@ impl Partition {
             .get_result(conn)
             .await?;
         Ok(there.found)
+    }
+
+    /// Takes the index of one model's vectors away. Needs the owner's transaction.
+    pub async fn drop_index(&self, conn: &mut Conn, model_id: i32) -> QueryResult<()> {
+        let table = &self.table;
+        conn.batch_execute(&format!("DROP INDEX IF EXISTS {table}_{model_id}")).await
     }
 
     /// Builds the HNSW index of one model's vectors. Needs the owner's transaction.

@@ -16,6 +16,9 @@ pub struct ClaimedJob {
     pub id: JobId,
     #[diesel(sql_type = Uuid)]
     pub document_id: DocumentId,
+    /// ingest; or embed: vectors of the model that the tenant is being moved to.
+    #[diesel(sql_type = Text)]
+    pub kind: String,
     /// Counted from 1.
     #[diesel(sql_type = Integer)]
     pub attempts: i32,
@@ -42,7 +45,26 @@ pub async fn enqueue(
     Ok(())
 }
 
-/// Takes the job that is due longest, also one whose owner let its lease run out. Needs a system
+/// Queues vectors of the next model for a document; in the transaction that gives it its first ones.
+pub async fn enqueue_embed(
+    conn: &mut Conn,
+    tenant: TenantId,
+    document: DocumentId,
+) -> QueryResult<()> {
+    diesel::sql_query(
+        "INSERT INTO jobs (tenant_id, id, kind, document_id, max_attempts)
+         VALUES ($1, gen_random_uuid(), 'embed', $2, 20)
+         ON CONFLICT (tenant_id, document_id) WHERE kind = 'embed'
+         DO UPDATE SET state = 'queued', attempts = 0, run_at = now() WHERE jobs.state IN ('done', 'failed')",
+    )
+    .bind::<Uuid, _>(tenant)
+    .bind::<Uuid, _>(document)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes the job that is due longest, ingestions before others, also one whose owner let its lease run out. Needs a system
 /// transaction, committed before the work begins.
 pub async fn claim(
     conn: &mut Conn,
@@ -55,8 +77,8 @@ pub async fn claim(
          WHERE (tenant_id, id) IN (
            SELECT tenant_id, id FROM jobs
            WHERE (state = 'queued' AND run_at <= now()) OR (state = 'running' AND lease_until < now())
-           ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-         RETURNING tenant_id, id, document_id, attempts, max_attempts",
+           ORDER BY kind DESC, run_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+         RETURNING tenant_id, id, document_id, kind, attempts, max_attempts",
     )
     .bind::<Uuid, _>(owner)
     .bind::<Double, _>(lease_seconds)
@@ -126,6 +148,19 @@ pub async fn heartbeat(
 pub async fn finish(conn: &mut Conn, job: &ClaimedJob, state: &str) -> QueryResult<()> {
     diesel::update(jobs::table.find((job.tenant_id, job.id)))
         .set((jobs::state.eq(state), jobs::lease_until.eq(None::<chrono::DateTime<chrono::Utc>>)))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The job is given up.
+pub async fn fail(conn: &mut Conn, job: &ClaimedJob, error: &str) -> QueryResult<()> {
+    diesel::update(jobs::table.find((job.tenant_id, job.id)))
+        .set((
+            jobs::state.eq("failed"),
+            jobs::last_error.eq(error),
+            jobs::lease_until.eq(None::<chrono::DateTime<chrono::Utc>>),
+        ))
         .execute(conn)
         .await?;
     Ok(())

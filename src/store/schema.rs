@@ -186,6 +186,12 @@ diesel::table! {
         id -> Int4,
         name -> Text,
         dimensions -> Int4,
+        provider -> Text,
+        model -> Text,
+        shortened -> Bool,
+        batch_texts -> Int4,
+        batch_tokens -> Int4,
+        text_tokens -> Int4,
     }
 }
 
@@ -594,6 +600,18 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
 
+    tenant_embeddings (tenant_id) {
+        tenant_id -> Uuid,
+        model_id -> Int4,
+        next_model_id -> Nullable<Int4>,
+        old_model_id -> Nullable<Int4>,
+        changed_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
     tenant_models (tenant_id) {
         tenant_id -> Uuid,
         models -> Array<Nullable<Text>>,
@@ -752,6 +770,7 @@ diesel::table! {
 diesel::joinable!(assistants -> tenants (tenant_id));
 diesel::joinable!(audit_log -> tenants (tenant_id));
 diesel::joinable!(documents -> tenants (tenant_id));
+diesel::joinable!(embedding_models -> providers (provider));
 diesel::joinable!(embeddings -> embedding_models (model_id));
 diesel::joinable!(export_customers -> tenants (tenant_id));
 diesel::joinable!(jobs -> tenants (tenant_id));
@@ -767,6 +786,7 @@ diesel::joinable!(quota_alerts -> tenants (tenant_id));
 diesel::joinable!(quota_counters -> tenants (tenant_id));
 diesel::joinable!(quota_overrides -> tenants (tenant_id));
 diesel::joinable!(quota_topups -> tenants (tenant_id));
+diesel::joinable!(tenant_embeddings -> tenants (tenant_id));
 diesel::joinable!(tenant_models -> tenants (tenant_id));
 diesel::joinable!(tenant_prices -> tenants (tenant_id));
 diesel::joinable!(tenant_routes -> tenants (tenant_id));
@@ -814,6 +834,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     refresh_tokens,
     reservations,
     routes,
+    tenant_embeddings,
     tenant_models,
     tenant_prices,
     tenant_routes,

@@ -1,12 +1,12 @@
 //! One call: the rate is charged, the quota looked at, the texts embedded, the tokens billed.
 
-use crate::embedding::{EmbedError, Embedded, Embedder};
+use crate::embedding::{EmbedError, Embedded, Space, Spaces};
 use crate::limiter::{Limited, Plans, RateLimiter};
 use crate::metering::{self, Bill, Item, Prices, QuotaExceeded, Source, StepBill};
 use crate::runtime::Tasks;
 use crate::store::prices::Price;
 use crate::store::{Conn, Db, DbError};
-use crate::types::{Ctx, Meter, Provenance};
+use crate::types::{Ctx, Meter, Provenance, TenantId};
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::Semaphore;
@@ -51,44 +51,36 @@ impl From<diesel::result::Error> for EmbedRefused {
 pub struct Vectors {
     db: Db,
     tasks: Tasks,
-    embedder: Arc<dyn Embedder>,
+    spaces: Spaces,
     limiter: RateLimiter,
     plans: Plans,
     places: Arc<Semaphore>,
 }
 
 impl Vectors {
-    /// With the embedder that the documents have, too.
+    /// With the models that the documents have, too.
     #[must_use]
-    pub fn new(
-        db: Db,
-        tasks: Tasks,
-        embedder: Arc<dyn Embedder>,
-        limiter: RateLimiter,
-        plans: Plans,
-    ) -> Self {
-        Self { db, tasks, embedder, limiter, plans, places: Arc::new(Semaphore::new(MOST)) }
+    pub fn new(db: Db, tasks: Tasks, spaces: Spaces, limiter: RateLimiter, plans: Plans) -> Self {
+        Self { db, tasks, spaces, limiter, plans, places: Arc::new(Semaphore::new(MOST)) }
     }
 
-    /// The name of the vector space, and of what is billed.
-    #[must_use]
-    pub fn model(&self) -> &str {
-        self.embedder.name()
+    /// The model of a tenant's documents, and so of its calls.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn space(&self, tenant: TenantId) -> Result<Space, DbError> {
+        let mut tx = self.db.tenant(tenant).await?;
+        Ok(self.spaces.of(&mut tx, tenant).await?)
     }
 
-    /// The length of each vector.
-    #[must_use]
-    pub fn dimensions(&self) -> usize {
-        self.embedder.dimensions()
-    }
-
-    /// Vectors for `texts`, which are `tokens` by our count.
+    /// Vectors in `space` for `texts`, which are `tokens` by our count.
     ///
     /// # Errors
     /// When it is refused or the embedder fails: nothing is billed then.
     pub async fn embed(
         &self,
         ctx: Ctx,
+        space: Space,
         texts: Vec<String>,
         tokens: u32,
     ) -> Result<Vectorised, EmbedRefused> {
@@ -103,7 +95,7 @@ impl Vectors {
         let this = self.clone();
         // Whoever asked may leave: what was embedded is billed all the same.
         let work = self.tasks.on_main(async move {
-            let done = this.embed_and_bill(ctx, texts, tokens).await;
+            let done = this.embed_and_bill(ctx, space, texts, tokens).await;
             if let Ok(done) = &done {
                 charge.settle(done.tokens).await;
             }
@@ -117,16 +109,17 @@ impl Vectors {
     async fn embed_and_bill(
         &self,
         ctx: Ctx,
+        space: Space,
         texts: Vec<String>,
         tokens: u32,
     ) -> Result<Vectorised, EmbedRefused> {
         // Whether it could be paid for; rolled back.
         let mut tx = self.db.tenant(ctx.tenant).await?;
-        self.bill(&mut tx, ctx, u64::from(tokens), false).await?;
+        self.bill(&mut tx, ctx, &space, (u64::from(tokens), false)).await?;
         drop(tx);
-        let Embedded { vectors, tokens, exact } = self.embedder.embed(texts).await?;
+        let Embedded { vectors, tokens, exact } = space.embed(texts).await?;
         let mut tx = self.db.tenant(ctx.tenant).await?;
-        self.bill(&mut tx, ctx, tokens, exact).await?;
+        self.bill(&mut tx, ctx, &space, (tokens, exact)).await?;
         tx.commit().await?;
         Ok(Vectorised { vectors, tokens })
     }
@@ -135,19 +128,19 @@ impl Vectors {
         &self,
         tx: &mut Conn,
         ctx: Ctx,
-        tokens: u64,
-        exact: bool,
+        space: &Space,
+        (tokens, exact): (u64, bool),
     ) -> Result<(), EmbedRefused> {
         let quantity = i64::try_from(tokens).unwrap_or(i64::MAX);
         let provenance = if exact { Provenance::Exact } else { Provenance::Estimated };
-        let embedding = Price::of(tx, ctx.tenant, self.embedder.name()).await?;
+        let embedding = Price::of(tx, ctx.tenant, space.name()).await?;
         let items = vec![Item { meter: Meter::EmbeddingTokens, quantity, provenance }];
         let bill = Bill {
             tenant: ctx.tenant,
             user: ctx.user,
             assistant: None,
             source: Source::Request(Uuid::now_v7()),
-            embedding_model: Some(self.embedder.name().to_owned()),
+            embedding_model: Some(space.name().to_owned()),
             prices: Prices { embedding, ..Prices::default() },
             first_step: 0,
             steps: vec![StepBill { model: None, items }],

@@ -28,6 +28,7 @@ mod cli;
 mod conformance;
 mod conversations;
 mod documents;
+mod embeddings;
 mod exports;
 mod extract;
 mod faults;

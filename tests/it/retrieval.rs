@@ -3,8 +3,9 @@
 
 use crate::support::{User, World};
 use docent::retrieval::give_own_index;
+use docent::store::embedding_models::{EmbeddingModel, NewEmbeddingModel};
 use docent::store::embeddings::{self, NewEmbedding};
-use docent::store::{HalfVec, collections};
+use docent::store::{Conn, HalfVec, collections};
 use docent::types::TenantId;
 use serde_json::Value;
 
@@ -38,6 +39,13 @@ async fn findings(user: &User) -> Vec<Vec<Value>> {
 async fn built_in(world: &World) -> i32 {
     let sql = "SELECT id::bigint AS n FROM embedding_models WHERE name = 'hashed-ngram-384'";
     world.database.number(sql).await.try_into().unwrap()
+}
+
+/// The row of a model, made when it is not there.
+async fn model(conn: &mut Conn, name: &str, dimensions: i32) -> i32 {
+    let new = NewEmbeddingModel::new("openai", name, dimensions, false);
+    new.put(conn).await.unwrap();
+    EmbeddingModel::named(conn, new.name(), None).await.unwrap().unwrap().id
 }
 
 async fn own_index(world: &World, user: &User, threshold: i64) -> bool {
@@ -129,7 +137,7 @@ async fn a_later_model_is_indexed_in_the_partition_that_is_there() {
     assert!(own_index(&world, &anna, 1).await);
     let db = world.db().await;
     let mut tx = db.system().await.unwrap();
-    let later = embeddings::model_id(&mut tx, "a later model", 384).await.unwrap().unwrap();
+    let later = model(&mut tx, "later", 384).await;
     tx.commit().await.unwrap();
     let copy = format!(
         "INSERT INTO embeddings SELECT tenant_id, {later}, chunk_id, document_id, embedding FROM embeddings"
@@ -240,11 +248,9 @@ async fn vectors_of_two_models_never_meet() {
     let tenant: TenantId = anna.tenant_id.parse().unwrap();
     let (db, first) = (world.db().await, built_in(&world).await);
     let mut tx = db.system().await.unwrap();
-    let second = embeddings::model_id(&mut tx, "another-model", 3).await.unwrap().unwrap();
-    let again = embeddings::model_id(&mut tx, "another-model", 3).await.unwrap();
-    assert_eq!((again, second != first), (Some(second), true));
-    let changed = embeddings::model_id(&mut tx, "hashed-ngram-384", 512).await.unwrap();
-    assert_eq!(changed, None, "a known name with other dimensions is refused");
+    let second = model(&mut tx, "another", 3).await;
+    assert_eq!((model(&mut tx, "another", 3).await, second != first), (second, true));
+    assert_ne!(model(&mut tx, "another", 4).await, second, "other dimensions, another model");
     tx.commit().await.unwrap();
     let chunk = world.database.texts("SELECT id::text AS t FROM chunks").await.remove(0);
     let mut tx = db.tenant(tenant).await.unwrap();

@@ -135,7 +135,8 @@ pub(crate) async fn embeddings(
     Principal(ctx): Principal,
     Body(body): Body<EmbeddingsBody>,
 ) -> Result<web::Json<EmbeddingList>, Problem> {
-    let (name, dimensions) = (state.vectors.model(), state.vectors.dimensions());
+    let space = state.vectors.space(ctx.tenant).await?;
+    let (name, dimensions) = (space.name().to_owned(), space.dimensions());
     if body.model != name && format!("{}-{dimensions}", body.model) != name {
         return Err(no_model());
     }
@@ -146,7 +147,7 @@ pub(crate) async fn embeddings(
     // Counting a large body takes milliseconds: not those of other requests of this worker.
     let counted = web::block(move || count(&texts).map(|tokens| (texts, tokens))).await;
     let (texts, tokens) = counted.map_err(|_died| Problem::invalid("It cannot be counted."))??;
-    let Vectorised { vectors, tokens } = state.vectors.embed(ctx, texts, tokens).await?;
+    let Vectorised { vectors, tokens } = state.vectors.embed(ctx, space, texts, tokens).await?;
     let encoding = body.encoding_format.unwrap_or_default();
     let view = |(index, numbers)| EmbeddingView {
         object: "embedding",
@@ -156,7 +157,7 @@ pub(crate) async fn embeddings(
     Ok(web::Json(EmbeddingList {
         object: "list",
         data: vectors.into_iter().enumerate().map(view).collect(),
-        model: name.to_owned(),
+        model: name,
         usage: EmbeddingUsage { prompt_tokens: tokens, total_tokens: tokens },
     }))
 }

@@ -57,7 +57,8 @@ async fn all(state: &State, ctx: Ctx) -> Result<Vec<(Uuid, ModelView)>, Problem>
         let kind = if listed.provider.is_some() { "chat" } else { "route" };
         (Uuid::nil(), ModelView::of_server(&listed.name, kind))
     });
-    let embedding = ModelView::of_server(state.vectors.model(), "embedding");
+    let space = state.vectors.space(ctx.tenant).await?;
+    let embedding = ModelView::of_server(space.name(), "embedding");
     let others: Vec<(Uuid, ModelView)> = listed.chain([(Uuid::nil(), embedding)]).collect();
     Ok(assistants.into_iter().chain(others).collect())
 }

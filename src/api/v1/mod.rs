@@ -18,6 +18,7 @@ pub(super) mod paging;
 pub(super) mod quota;
 pub(super) mod receipt;
 pub(super) mod server;
+pub(super) mod tenant_embeddings;
 pub(super) mod tenant_models;
 pub(super) mod turns;
 pub(super) mod upload;

@@ -2,12 +2,22 @@
 
 use crate::text::tokens;
 
-/// Texts per request; the endpoint takes 2048, many compatible servers far fewer.
-const MAX_TEXTS: usize = 128;
-/// Tokens per request; the endpoint refuses above 300,000.
-const MAX_TOKENS: u32 = 100_000;
-/// Tokens per text: what OpenAI's models read. A longer text is cut, not refused.
-const MAX_TEXT_TOKENS: u32 = 8_191;
+/// What one request may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// OpenAI takes 2048, many compatible servers far fewer.
+    pub texts: usize,
+    /// OpenAI refuses above 300,000.
+    pub tokens: u32,
+    /// Of one text; a longer one is cut, not refused.
+    pub text_tokens: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { texts: 128, tokens: 100_000, text_tokens: 8_191 }
+    }
+}
 
 /// One request's worth of texts.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,12 +29,15 @@ pub(super) struct Batch {
 
 /// Cuts `texts` into batches, in order. Costs time in proportion to the texts: not for an async
 /// thread when they are many.
-pub(super) fn batches(texts: Vec<String>) -> Vec<Batch> {
+pub(super) fn batches(texts: Vec<String>, limits: Limits) -> Vec<Batch> {
     let mut batches: Vec<Batch> = Vec::new();
     for text in texts {
-        let (text, tokens) = fitted(text);
+        let (text, tokens) = fitted(text, limits.text_tokens);
         match batches.last_mut() {
-            Some(last) if last.texts.len() < MAX_TEXTS && last.tokens + tokens <= MAX_TOKENS => {
+            Some(last)
+                if last.texts.len() < limits.texts
+                    && last.tokens.saturating_add(tokens) <= limits.tokens =>
+            {
                 last.texts.push(text);
                 last.tokens += tokens;
             }
@@ -34,16 +47,16 @@ pub(super) fn batches(texts: Vec<String>) -> Vec<Batch> {
     batches
 }
 
-fn fitted(mut text: String) -> (String, u32) {
+fn fitted(mut text: String, most: u32) -> (String, u32) {
     // The endpoint refuses an empty string, and with it the whole batch.
     if text.trim().is_empty() {
         " ".clone_into(&mut text);
     }
     let mut tokens = tokens::count(&text);
-    if tokens > MAX_TEXT_TOKENS {
-        let kept = tokens::truncate(&text, MAX_TEXT_TOKENS).len();
+    if tokens > most {
+        let kept = tokens::truncate(&text, most).len();
         text.truncate(kept);
-        tokens = MAX_TEXT_TOKENS;
+        tokens = most;
     }
     (text, tokens)
 }
@@ -51,26 +64,41 @@ fn fitted(mut text: String) -> (String, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn batches_keep_order_and_both_limits() {
-        let texts: Vec<String> = (0..300).map(|n| n.to_string()).collect();
-        let cut = batches(texts.clone());
-        assert_eq!(cut.iter().map(|b| b.texts.len()).collect::<Vec<_>>(), [128, 128, 44]);
-        assert_eq!(cut.into_iter().flat_map(|b| b.texts).collect::<Vec<_>>(), texts);
-
-        let long = " word".repeat(7000);
-        let cut = batches(vec![long; 30]);
-        assert_eq!(cut.iter().map(|b| b.texts.len()).collect::<Vec<_>>(), [14, 14, 2]);
-        assert!(cut.iter().all(|b| b.tokens <= MAX_TOKENS));
-        assert!(batches(vec![]).is_empty());
-    }
+    use proptest::prelude::*;
 
     #[test]
     fn the_empty_and_the_endless_text_become_acceptable() {
-        let cut = batches(vec![String::new(), " word".repeat(9000)]);
+        let cut = batches(vec![String::new(), " word".repeat(9000)], Limits::default());
         let [batch] = cut.as_slice() else { panic!("one batch") };
         assert_eq!(batch.texts[0], " ");
-        assert_eq!(tokens::count(&batch.texts[1]), MAX_TEXT_TOKENS);
+        assert_eq!(tokens::count(&batch.texts[1]), Limits::default().text_tokens);
+    }
+
+    proptest! {
+        #[test]
+        fn batches_keep_order_and_every_limit(
+            lengths in prop::collection::vec(1_usize..40, 0..60),
+            texts in 1_usize..9,
+            text_tokens in 1_u32..30,
+            more in 0_u32..60,
+        ) {
+            let limits = Limits { texts, tokens: text_tokens + more, text_tokens };
+            let given: Vec<String> = lengths.iter().map(|n| "word ".repeat(*n)).collect();
+            let cut = batches(given.clone(), limits);
+            for batch in &cut {
+                prop_assert!((1..=limits.texts).contains(&batch.texts.len()));
+                prop_assert!(batch.tokens <= limits.tokens);
+                let counted: Vec<u32> = batch.texts.iter().map(|text| tokens::count(text)).collect();
+                prop_assert!(counted.iter().all(|count| *count <= text_tokens), "{counted:?}");
+            }
+            for two in cut.windows(2) {
+                let full = two[0].texts.len() == limits.texts;
+                let next = tokens::count(&two[1].texts[0]);
+                prop_assert!(full || two[0].tokens + next > limits.tokens, "not one too many");
+            }
+            let sent: Vec<String> = cut.into_iter().flat_map(|batch| batch.texts).collect();
+            prop_assert_eq!(sent.len(), given.len());
+            prop_assert!(sent.iter().zip(&given).all(|(sent, given)| given.starts_with(sent)));
+        }
     }
 }

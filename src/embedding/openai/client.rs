@@ -1,20 +1,20 @@
-//! Asking for vectors: batches one after another, each with a deadline and a few attempts.
+//! Asking for vectors: a few batches at once, each with a deadline and a few attempts.
 //!
 //! Unlike an answer, an embedding can be asked for again at any point: nothing was shown to
-//! anybody. Batches run in order, not at once: the caller bounds how much work is under way.
+//! anybody. A pause is spent without a place: others may be luckier.
 
 use std::time::Duration;
 
 use async_openai::types::embeddings::{CreateEmbeddingRequest, EmbeddingInput, EncodingFormat};
 use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 use reqwest::{
     Response, StatusCode, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 use tokio::time::{sleep, timeout};
 
-use super::{batch, response};
+use super::{Limits, Places, batch, response};
 use crate::types::Secret;
 use crate::{
     embedding::{EmbedError, Embedded, Embedder},
@@ -23,6 +23,8 @@ use crate::{
 
 /// For one attempt at one batch, answer included.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// Batches of one call that are under way at once.
+const AT_ONCE: usize = 4;
 /// 128 vectors of 3072 floats as text are about 5 MB.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 /// Above this the texts are counted and cut away from the async thread.
@@ -35,12 +37,16 @@ pub struct OpenAiModel {
     pub base_url: String,
     /// The provider's key, where it wants one.
     pub api_key: Option<Secret>,
+    /// Of the vector space.
+    pub name: String,
     /// The model's name as the server knows it.
     pub model: String,
     /// The length of its vectors; an answer of another length is an error.
     pub dimensions: usize,
     /// Whether to ask for that length: only models that can shorten their vectors accept it.
     pub send_dimensions: bool,
+    /// What one request may hold.
+    pub limits: Limits,
 }
 
 /// A server that speaks the embeddings endpoint.
@@ -48,19 +54,25 @@ pub struct OpenAiModel {
 pub struct OpenAiEmbedder {
     client: reqwest::Client,
     model: OpenAiModel,
-    name: String,
     deadline: Duration,
     backoff: Backoff,
+    places: Places,
 }
 
 impl OpenAiEmbedder {
     /// Nothing is contacted or checked here; a bad URL or key is an error of the first call.
     #[must_use]
     pub fn new(client: reqwest::Client, model: OpenAiModel) -> Self {
-        let name = format!("{}-{}", model.model, model.dimensions);
         let backoff =
             Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(20), retries: 3 };
-        Self { client, model, name, deadline: DEADLINE, backoff }
+        Self { client, model, deadline: DEADLINE, backoff, places: Places::default() }
+    }
+
+    /// Shares places with other models; alone it has its own.
+    #[must_use]
+    pub fn with_places(mut self, places: Places) -> Self {
+        self.places = places;
+        self
     }
 
     /// Replaces the deadline of one attempt.
@@ -79,20 +91,38 @@ impl OpenAiEmbedder {
 
     async fn embed_all(&self, texts: Vec<String>) -> Result<Embedded, EmbedError> {
         let (url, headers) = (self.url()?, self.headers()?);
-        let mut all = Embedded { vectors: Vec::with_capacity(texts.len()), tokens: 0, exact: true };
-        for batch in planned(texts).await? {
-            let count = batch.texts.len();
-            let body = serde_json::to_vec(&self.body(&url, batch.texts))
-                .map_err(|error| misconfigured(&error.to_string()))?;
-            let request = self.client.post(url.clone()).headers(headers.clone());
-            let body = self.ask(&request, Bytes::from(body)).await?;
-            let key = self.model.api_key.as_ref();
-            let answer = response::parse(&body, count, self.model.dimensions, key)?;
-            all.vectors.extend(answer.vectors);
-            all.exact &= answer.tokens.is_some();
-            all.tokens += answer.tokens.unwrap_or_else(|| u64::from(batch.tokens));
-        }
-        Ok(all)
+        let request = self.client.post(url.clone()).headers(headers);
+        let all = Embedded { vectors: Vec::with_capacity(texts.len()), tokens: 0, exact: true };
+        let answers = stream::iter(planned(texts, self.model.limits).await?)
+            .map(|batch| self.embed_batch(&url, &request, batch))
+            .buffered(AT_ONCE);
+        answers
+            .try_fold(all, |mut all, answer| async move {
+                all.vectors.extend(answer.vectors);
+                all.tokens += answer.tokens;
+                all.exact &= answer.exact;
+                Ok(all)
+            })
+            .await
+    }
+
+    async fn embed_batch(
+        &self,
+        url: &Url,
+        request: &reqwest::RequestBuilder,
+        batch: batch::Batch,
+    ) -> Result<Embedded, EmbedError> {
+        let count = batch.texts.len();
+        let body = serde_json::to_vec(&self.body(url, batch.texts))
+            .map_err(|error| misconfigured(&error.to_string()))?;
+        let body = self.ask(request, Bytes::from(body), count).await?;
+        let key = self.model.api_key.as_ref();
+        let answer = response::parse(&body, count, self.model.dimensions, key)?;
+        Ok(Embedded {
+            vectors: answer.vectors,
+            exact: answer.tokens.is_some(),
+            tokens: answer.tokens.unwrap_or_else(|| u64::from(batch.tokens)),
+        })
     }
 
     /// One batch, repeated while that makes sense.
@@ -100,14 +130,16 @@ impl OpenAiEmbedder {
         &self,
         request: &reqwest::RequestBuilder,
         body: Bytes,
+        texts: usize,
     ) -> Result<Vec<u8>, EmbedError> {
         let mut repetition = 0;
         loop {
             let Some(request) = request.try_clone() else {
                 return Err(misconfigured("a request that cannot be repeated"));
             };
-            let error = match timeout(self.deadline, self.attempt(request.body(body.clone()))).await
-            {
+            let place = self.places.take(texts).await?;
+            let attempt = self.attempt(request.body(body.clone()));
+            let error = match timeout(self.deadline, attempt).await {
                 Ok(Ok(body)) => return Ok(body),
                 Ok(Err(error)) => error,
                 // Not repeated: a batch that takes this long will again.
@@ -115,6 +147,7 @@ impl OpenAiEmbedder {
                     return Err(EmbedError::Timeout { after: self.deadline });
                 }
             };
+            drop(place);
             let pause = match &error {
                 EmbedError::Connect { .. } => self.backoff.pause(repetition, None),
                 EmbedError::Status(refusal) if refusal.is_transient() => {
@@ -179,7 +212,7 @@ impl OpenAiEmbedder {
 
 impl Embedder for OpenAiEmbedder {
     fn name(&self) -> &str {
-        &self.name
+        &self.model.name
     }
 
     fn dimensions(&self) -> usize {
@@ -191,11 +224,11 @@ impl Embedder for OpenAiEmbedder {
     }
 }
 
-async fn planned(texts: Vec<String>) -> Result<Vec<batch::Batch>, EmbedError> {
+async fn planned(texts: Vec<String>, limits: Limits) -> Result<Vec<batch::Batch>, EmbedError> {
     if texts.iter().map(String::len).sum::<usize>() <= INLINE_BYTES {
-        return Ok(batch::batches(texts));
+        return Ok(batch::batches(texts, limits));
     }
-    let work = tokio::task::spawn_blocking(move || batch::batches(texts));
+    let work = tokio::task::spawn_blocking(move || batch::batches(texts, limits));
     work.await.map_err(|error| EmbedError::Internal { detail: error.to_string() })
 }
 

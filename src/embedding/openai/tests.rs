@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{OpenAiEmbedder, OpenAiModel};
+use super::{Limits, OpenAiEmbedder, OpenAiModel};
 use crate::types::Secret;
 use crate::{
     embedding::{EmbedError, Embedder as _},
@@ -18,9 +18,11 @@ fn embedder(server: &Script, send_dimensions: bool) -> OpenAiEmbedder {
     let model = OpenAiModel {
         base_url: server.url("/v1"),
         api_key: Some(Secret::new("sk-test")),
+        name: "small-2".into(),
         model: "small".into(),
         dimensions: 2,
         send_dimensions,
+        limits: Limits::default(),
     };
     let millisecond = Duration::from_millis(1);
     OpenAiEmbedder::new(client(&ClientOptions::default()).unwrap(), model)
@@ -42,18 +44,26 @@ fn texts(count: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn many_texts_are_batched_and_stay_in_order() {
-    let server = Script::start(vec![vectors(0, 128), vectors(128, 72)]).await;
-    let embedded = embedder(&server, false).embed(texts(200)).await.unwrap();
+async fn a_batch_is_one_request_and_stays_in_order() {
+    let server = Script::start(vec![vectors(0, 128)]).await;
+    let embedded = embedder(&server, false).embed(texts(128)).await.unwrap();
     let firsts: Vec<f32> = embedded.vectors.iter().map(|vector| vector[0]).collect();
-    assert_eq!(firsts, (0_u16..200).map(f32::from).collect::<Vec<_>>());
-    assert_eq!((embedded.tokens, embedded.exact), (200, true));
+    assert_eq!(firsts, (0_u16..128).map(f32::from).collect::<Vec<_>>());
+    assert_eq!((embedded.tokens, embedded.exact), (128, true));
 
     let body = server.body(0);
     assert_eq!(body["input"].as_array().unwrap().len(), 128);
     assert_eq!((&body["encoding_format"], &body["model"]), (&json!("float"), &json!("small")));
     assert!(body.get("dimensions").is_none());
     assert!(server.requests()[0].to_lowercase().contains("authorization: bearer sk-test"));
+}
+
+#[tokio::test]
+async fn the_tokens_of_all_batches_are_summed() {
+    let server = Script::start(vec![vectors(0, 128); 2]).await;
+    let embedded = embedder(&server, false).embed(texts(256)).await.unwrap();
+    assert_eq!((embedded.vectors.len(), embedded.tokens), (256, 256));
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A catalogue as it is written: providers, models and routes, checked before anything is stored.
 
+use crate::store::embedding_models::NewEmbeddingModel;
 use crate::store::models::NewModel;
 use crate::store::providers::Provider;
 use crate::store::routes::RouteRow;
@@ -74,6 +75,18 @@ struct ProviderEntry {
     key_variable: Option<String>,
 }
 
+/// What embeds, as it is described.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EmbeddingEntry {
+    provider: String,
+    model: String,
+    dimensions: i32,
+    batch_texts: Option<i32>,
+    batch_tokens: Option<i32>,
+    text_tokens: Option<i32>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct List {
@@ -81,6 +94,8 @@ struct List {
     provider: Vec<ProviderEntry>,
     #[serde(default)]
     model: Vec<ModelEntry>,
+    #[serde(default)]
+    embedding: Vec<EmbeddingEntry>,
     #[serde(default)]
     route: Vec<RouteEntry>,
 }
@@ -197,6 +212,24 @@ impl ProviderEntry {
     }
 }
 
+impl EmbeddingEntry {
+    fn checked(self) -> Result<NewEmbeddingModel, CatalogueError> {
+        let model = &self.model;
+        if !named(model, 90, "._:/@-") || !(1..=4000).contains(&self.dimensions) {
+            return Err(wrong(format!(
+                "{model}: `model` has 1 to 90 letters, digits and ._:/@-, `dimensions` are 1 to 4000"
+            )));
+        }
+        let limits = [self.batch_texts, self.batch_tokens, self.text_tokens];
+        if limits.into_iter().flatten().any(|limit| limit < 1) {
+            return Err(wrong(format!("{model}: the limits of requests are above 0")));
+        }
+        let mut new = NewEmbeddingModel::new(&self.provider, model, self.dimensions, false);
+        [new.batch_texts, new.batch_tokens, new.text_tokens] = limits;
+        Ok(new)
+    }
+}
+
 /// Adds what is in a catalogue, and changes what is there already; nothing is taken away. Returns how many
 /// providers, models and routes it has.
 ///
@@ -204,7 +237,7 @@ impl ProviderEntry {
 /// When something in it is wrong.
 pub async fn load_models(db: &Db, text: &str) -> Result<(usize, usize, usize), CatalogueError> {
     let list: List = toml::from_str(text)?;
-    let count = (list.provider.len(), list.model.len(), list.route.len());
+    let count = (list.provider.len(), list.model.len() + list.embedding.len(), list.route.len());
     let mut tx = db.system().await?;
     for provider in list.provider {
         provider.checked()?.put(&mut tx).await.map_err(DbError::from)?;
@@ -213,6 +246,17 @@ pub async fn load_models(db: &Db, text: &str) -> Result<(usize, usize, usize), C
         let model = model.checked()?;
         if !Provider::exists(&mut tx, &model.provider).await.map_err(DbError::from)? {
             return Err(wrong(format!("{}: there is no provider '{}'", model.id, model.provider)));
+        }
+        model.put(&mut tx).await.map_err(DbError::from)?;
+    }
+    for model in list.embedding {
+        let model = model.checked()?;
+        if !Provider::exists(&mut tx, &model.provider).await.map_err(DbError::from)? {
+            return Err(wrong(format!(
+                "{}: there is no provider '{}'",
+                model.name(),
+                model.provider
+            )));
         }
         model.put(&mut tx).await.map_err(DbError::from)?;
     }
@@ -237,6 +281,7 @@ mod tests {
             let route = route.checked().unwrap();
             assert!(route.models.iter().all(|model| ids.contains(model)), "{route:?}");
         }
+        list.embedding.into_iter().for_each(|model| drop(model.checked().unwrap()));
         list.provider.into_iter().for_each(|provider| drop(provider.checked().unwrap()));
     }
 

@@ -1,6 +1,6 @@
 //! From a model in the catalogue to something that can be asked: its protocol, its address, its key.
 
-use crate::config::{Endpoint, ModelSettings};
+use crate::config::ModelSettings;
 use crate::llm::{
     Answering, Anthropic, ChatModel, ChatRequest, Deadlines, Demo, Gemini, LlmError, OpenAi,
 };
@@ -84,25 +84,8 @@ impl Providers {
 
     /// The server's key; `None` where none is needed.
     fn key(&self, provider: &Provider) -> Result<Option<Secret>, String> {
-        if let Some(variable) = &provider.key_variable {
-            let key = self.settings.keys.get(variable).cloned();
-            return key.map(Some).ok_or_else(|| format!("{variable} is not set"));
-        }
-        if provider.base_url.is_some() || provider.kind == "demo" {
-            return Ok(None);
-        }
-        match self.endpoint(provider) {
-            endpoint if endpoint.is_set() => Ok(endpoint.key.clone()),
-            _ => Err(format!("{}_API_KEY is not set", provider.kind.to_uppercase())),
-        }
-    }
-
-    fn endpoint(&self, provider: &Provider) -> &Endpoint {
-        match provider.kind.as_str() {
-            "anthropic" => &self.settings.anthropic,
-            "gemini" => &self.settings.gemini,
-            _ => &self.settings.openai,
-        }
+        let Provider { kind, base_url, key_variable, .. } = provider;
+        self.settings.key(kind, base_url.is_some(), key_variable.as_deref())
     }
 
     fn connect(
@@ -112,7 +95,7 @@ impl Providers {
         deadlines: Deadlines,
     ) -> Arc<dyn ChatModel> {
         let base_url = provider.base_url.as_deref();
-        let base_url = base_url.or(self.endpoint(provider).base_url.as_deref());
+        let base_url = base_url.or(self.settings.endpoint(&provider.kind).base_url.as_deref());
         let client = self.client.clone();
         match provider.kind.as_str() {
             "demo" => Arc::new(Demo::new(DEMO_PACE)),

@@ -9,6 +9,7 @@ mod node;
 mod openai;
 mod patience;
 mod provider;
+pub mod provider_vectors;
 mod provider_wire;
 mod raw_socket;
 mod redis;

@@ -1,9 +1,11 @@
-//! A scripted provider: OpenAI's, Anthropic's and Gemini's real wire formats over real TCP.
+//! A scripted provider: OpenAI's, Anthropic's and Gemini's real wire formats over real TCP; and OpenAI's for vectors,
+//! which need no script.
 //!
 //! The path that is asked decides the format. Each request takes the next script, or the default one. A script can wait for the test, hang,
 //! break the connection or send any bytes; the test sees what was asked, how much was sent, and when
 //! docent hung up.
 
+use super::provider_vectors;
 use super::provider_wire::Writer;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -131,6 +133,8 @@ struct Shared {
     requests: Mutex<Vec<Value>>,
     answered: Mutex<Vec<Call>>,
     paths: Mutex<Vec<String>>,
+    embeddings: Mutex<Vec<Value>>,
+    embedding_scripts: Mutex<VecDeque<Script>>,
     gate: Semaphore,
     open: watch::Sender<usize>,
     waiting: watch::Sender<usize>,
@@ -167,6 +171,8 @@ impl Provider {
             requests: Mutex::default(),
             answered: Mutex::default(),
             paths: Mutex::default(),
+            embeddings: Mutex::default(),
+            embedding_scripts: Mutex::default(),
             gate: Semaphore::new(0),
             open: watch::channel(0).0,
             waiting: watch::channel(0).0,
@@ -189,6 +195,17 @@ impl Provider {
     /// The next request gets this.
     pub fn next(&self, script: Script) {
         self.shared.scripts.lock().unwrap().push_back(script);
+    }
+
+    /// The next request for vectors gets this instead.
+    pub fn next_embedding(&self, script: Script) {
+        self.shared.embedding_scripts.lock().unwrap().push_back(script);
+    }
+
+    /// The texts of each request for vectors so far.
+    pub fn embedded(&self) -> Vec<Vec<String>> {
+        let bodies = self.shared.embeddings.lock().unwrap().clone();
+        bodies.iter().map(provider_vectors::texts).collect()
     }
 
     /// Every request without a script of its own gets this.
@@ -234,6 +251,9 @@ impl Provider {
 
 async fn converse(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     let (path, body) = read_request(&mut stream).await?;
+    if path.ends_with("/embeddings") {
+        return embed(stream, shared, body).await;
+    }
     shared.calls.fetch_add(1, Ordering::SeqCst);
     let question = body["messages"].as_array().and_then(|all| all.last()?["content"].as_str());
     let call = Call { question: question.unwrap_or_default().into(), ..Call::default() };
@@ -244,17 +264,13 @@ async fn converse(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()>
     if !script.answers {
         return hung_up(&mut stream).await;
     }
-    let head = format!(
-        "HTTP/1.1 {} Scripted\r\ncontent-type: {}\r\nconnection: close\r\n{}\r\n",
-        script.status, script.content_type, script.headers
-    );
     stream.set_nodelay(true)?;
     let answered = (script.status == 200).then(|| shared.begin(call));
     // Before it is sent: nobody has heard of what is not noted.
     let note = |what: &dyn Fn(&mut Call)| {
         answered.inspect(|n| what(&mut shared.answered.lock().unwrap()[*n]));
     };
-    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(head(&script).as_bytes()).await?;
     let mut writer = Writer::new(&path, &script.steps);
     for step in script.steps {
         match step {
@@ -298,6 +314,27 @@ async fn converse(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()>
         }
     }
     stream.shutdown().await
+}
+
+/// Answers a request for vectors.
+async fn embed(mut stream: TcpStream, shared: &Shared, body: Value) -> std::io::Result<()> {
+    let script = shared.embedding_scripts.lock().unwrap().pop_front();
+    let script = script.unwrap_or_else(|| provider_vectors::script(&body));
+    shared.embeddings.lock().unwrap().push(body);
+    stream.write_all(head(&script).as_bytes()).await?;
+    for step in script.steps {
+        if let Step::Raw(bytes) = step {
+            stream.write_all(&bytes).await?;
+        }
+    }
+    stream.shutdown().await
+}
+
+fn head(script: &Script) -> String {
+    format!(
+        "HTTP/1.1 {} Scripted\r\ncontent-type: {}\r\nconnection: close\r\n{}\r\n",
+        script.status, script.content_type, script.headers
+    )
 }
 
 /// Returns when the peer closed.
