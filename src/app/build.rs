@@ -24,6 +24,7 @@ use crate::runtime::Tasks;
 use crate::store::{Db, DbOptions, embeddings};
 use crate::telemetry::MetricsPage;
 use crate::text::tokens;
+use crate::tools::Toolbox;
 use crate::types::{NodeId, Secret};
 use crate::vectors::Vectors;
 use crate::worker;
@@ -106,6 +107,7 @@ impl App {
         let (limiter, plans) = (RateLimiter::new(cluster.clone()), Plans::new(db.clone()));
         let retention = settings.chat.retention;
         let connections = Connections::new(settings.chat.connections_per_user, cluster.clone());
+        let retriever = Retriever::new(db.clone(), Arc::clone(&models.embedder), model_id);
         let chat = Chat::new(ChatParts {
             db: db.clone(),
             cluster: cluster.clone(),
@@ -115,7 +117,8 @@ impl App {
             catalogue: models.catalogue.clone(),
             router: Router::default(),
             max_output_tokens: settings.models.max_output_tokens,
-            retriever: Retriever::new(db.clone(), Arc::clone(&models.embedder), model_id),
+            toolbox: Toolbox::new(db.clone(), retriever.clone()),
+            retriever,
             limiter: limiter.clone(),
             plans: plans.clone(),
         });

@@ -31,6 +31,7 @@ mod settle;
 mod speech;
 mod step;
 mod tend;
+mod tool_step;
 mod turn;
 mod unsettled;
 

@@ -14,6 +14,7 @@ use crate::store::conversations::{self, Conversation, NewConversation};
 use crate::store::messages::{Message, NewMessage};
 use crate::store::turns::NewTurn;
 use crate::store::{Conn, DbError};
+use crate::tools::Offer;
 use crate::types::{AssistantId, ConversationId, Ctx, IdempotencyKey, MessageId, Question, TurnId};
 use diesel::result::{DatabaseErrorKind, Error};
 use std::sync::Arc;
@@ -62,6 +63,8 @@ pub(super) struct Opened {
     pub(super) temperature: Option<f32>,
     /// Empty: all documents.
     pub(super) collections: Vec<String>,
+    /// What the model may call.
+    pub(super) tools: Offer,
     pub(super) history: Vec<ChatMessage>,
     /// Instead of question and history.
     pub(super) given: Option<Arc<Given>>,
@@ -91,6 +94,7 @@ impl Opened {
             messages.push(ChatMessage::new(Role::User, self.text.as_str()));
             let mut request = ChatRequest::new("", messages, self.max_output);
             request.sampling.temperature = self.temperature;
+            request.tools = self.tools.definitions();
             return request;
         };
         messages.extend_from_slice(&given.messages);
@@ -181,6 +185,9 @@ pub(super) async fn begin(
         (None, None, Some(given)) => (MessageId::new(), given.question()),
         (None, None, None) => return Err(Refused::NoMessage),
     };
+    // A client that brings its prompt along brings its tools along, too.
+    let callable = given.is_none() && route.candidates.iter().any(|it| it.capabilities.tools);
+    let tools = if callable { parts.toolbox.offer(&assistant.tools) } else { Offer::default() };
     let wished = given.and_then(|given| given.max_output).unwrap_or(u32::MAX);
     let opened = Opened {
         question,
@@ -194,6 +201,7 @@ pub(super) async fn begin(
         language: assistant.language,
         temperature: assistant.temperature.filter(|_| answers),
         collections: assistant.collections,
+        tools,
         history: Vec::new(),
         given: given.map(Arc::clone),
         max_output: parts.max_output_tokens.min(wished),
@@ -224,7 +232,7 @@ pub(super) async fn recall(
 /// What the turn wants to use at most.
 pub(super) fn ask<'a>(parts: &'a ChatParts, opened: &Opened, models: &'a [String]) -> Ask<'a> {
     let retrieves = opened.billed_to.is_some();
-    let prompt = i64::from(tokens::count_messages(&opened.request(&[]).messages));
+    let prompt = i64::from(tokens::count_request(&opened.request(&[])));
     let output = i64::from(opened.max_output);
     Ask {
         assistant: opened.billed_to,

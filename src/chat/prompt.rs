@@ -38,18 +38,22 @@ pub(super) fn system(instructions: &str, language: Option<&str>, passages: &[Pas
         system.push_str("\n\nNo passage was found for this question.");
     }
     for (n, passage) in (1..).zip(passages) {
-        let file = passage.file_name.replace(['"', '<', '>', '\n'], " ");
-        let text = passage.text.replace("<passage", "‹passage").replace("</passage", "‹/passage");
-        let page = if passage.page == passage.page_end {
-            passage.page.to_string()
-        } else {
-            format!("{}-{}", passage.page, passage.page_end)
-        };
-        system.push_str(&format!(
-            "\n\n<passage n=\"{n}\" file=\"{file}\" page=\"{page}\">\n{text}\n</passage>"
-        ));
+        system.push_str("\n\n");
+        system.push_str(&fenced(n, passage));
     }
     system
+}
+
+/// A passage as the model reads it, with the number to cite it by.
+pub(super) fn fenced(n: usize, passage: &Passage) -> String {
+    let file = passage.file_name.replace(['"', '<', '>', '\n'], " ");
+    let text = passage.text.replace("<passage", "‹passage").replace("</passage", "‹/passage");
+    let page = if passage.page == passage.page_end {
+        passage.page.to_string()
+    } else {
+        format!("{}-{}", passage.page, passage.page_end)
+    };
+    format!("<passage n=\"{n}\" file=\"{file}\" page=\"{page}\">\n{text}\n</passage>")
 }
 
 const GO_ON: &str = "\

@@ -26,6 +26,7 @@ use crate::retrieval::Retriever;
 use crate::runtime::Tasks;
 use crate::store::turns::{self, Turn};
 use crate::store::{Db, DbError, nodes};
+use crate::tools::Toolbox;
 use crate::types::{ConversationId, Ctx, NodeId, Question, TurnId};
 use sha2::{Digest, Sha256};
 use std::ops::Deref;
@@ -51,6 +52,7 @@ pub struct ChatParts {
     pub router: Router,
     pub max_output_tokens: u32,
     pub retriever: Retriever,
+    pub toolbox: Toolbox,
     pub limiter: RateLimiter,
     pub plans: Plans,
 }

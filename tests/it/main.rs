@@ -55,6 +55,7 @@ mod sessions;
 mod shutdown;
 mod slow_readers;
 mod steps;
+mod tools;
 mod uploads;
 mod usage;
 mod websocket;

@@ -126,7 +126,8 @@ pub const RULES: &[Rule] = &[
               SELECT format('the log of turn %s says something else than the answer', m.turn_id)
                 FROM messages m JOIN turns t ON t.tenant_id = m.tenant_id AND t.id = m.turn_id
                 JOIN LATERAL (
-                  SELECT string_agg(line::json ->> 'delta', '' ORDER BY s.first_offset, place) AS text
+                  SELECT string_agg(line::json ->> 'delta', '' ORDER BY s.first_offset, place)
+                    FILTER (WHERE line::json ->> 'type' = 'text-delta') AS text
                   FROM turn_segments s, regexp_split_to_table(s.parts, E'\\n') WITH ORDINALITY lines (line, place)
                   WHERE s.tenant_id = m.tenant_id AND s.turn_id = m.turn_id AND line <> '' HAVING count(*) > 0) log ON true
                 WHERE m.role = 'assistant' AND t.state <> 'running' AND coalesce(log.text, '') <> m.content",
