@@ -4,9 +4,9 @@ use super::legacy::chat as legacy;
 use super::openai::{self, completions, embeddings};
 use super::problem::Problem;
 use super::v1::{
-    assistant_edits, assistant_versions, assistants, auth, billing, chat, collections,
+    approvals, assistant_edits, assistant_versions, assistants, auth, billing, chat, collections,
     conversations, estimate, files, keys, messages, models, operator, quota, receipt, server,
-    tenant_models, turns, upload, usage, usage_csv,
+    tenant_models, tools, turns, upload, usage, usage_csv,
 };
 use super::{health, stream};
 use actix_web::{HttpResponse, get};
@@ -36,6 +36,7 @@ use utoipa_swagger_ui::SwaggerUi;
         models::list, models::put_model, models::put_route, models::remove_route, models::allow_plan, models::log,
         tenant_models::list, tenant_models::allow, tenant_models::put_route, tenant_models::remove_route,
         tenant_models::put_key, tenant_models::remove_key, tenant_models::resolve,
+        approvals::decide, tools::list, tools::create, tools::replace, tools::remove,
         keys::list, keys::create, keys::rotate, keys::revoke,
         openai::models::list, openai::models::get, embeddings::embeddings, completions::completions,
     ),

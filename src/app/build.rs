@@ -16,9 +16,10 @@ use crate::documents::{Catalogue, Ingestor, Progress, Uploads};
 use crate::export::{Exporter, Pace, Vendor};
 use crate::jobs::Queue;
 use crate::limiter::{Connections, Plans, RateLimiter};
-use crate::llm::router::Router;
+use crate::llm::router::{Router, Vault};
 use crate::mail::Mailer;
 use crate::metering;
+use crate::net::Egress;
 use crate::retrieval::Retriever;
 use crate::runtime::Tasks;
 use crate::store::{Db, DbOptions, embeddings};
@@ -108,6 +109,8 @@ impl App {
         let retention = settings.chat.retention;
         let connections = Connections::new(settings.chat.connections_per_user, cluster.clone());
         let retriever = Retriever::new(db.clone(), Arc::clone(&models.embedder), model_id);
+        let egress = Egress::new(&settings.egress_allow);
+        let toolbox = Toolbox::new(db.clone(), retriever.clone(), egress, Vault::new(&secret));
         let chat = Chat::new(ChatParts {
             db: db.clone(),
             cluster: cluster.clone(),
@@ -117,7 +120,7 @@ impl App {
             catalogue: models.catalogue.clone(),
             router: Router::default(),
             max_output_tokens: settings.models.max_output_tokens,
-            toolbox: Toolbox::new(db.clone(), retriever.clone()),
+            toolbox: toolbox.clone(),
             retriever,
             limiter: limiter.clone(),
             plans: plans.clone(),
@@ -158,6 +161,7 @@ impl App {
             limiter: limiter.clone(),
             plans: plans.clone(),
             models: models.catalogue.clone(),
+            toolbox: toolbox.clone(),
             login: login.clone(),
             keys: known_keys.clone(),
             metrics: metrics.clone(),
@@ -180,6 +184,7 @@ impl App {
             default_model: models.catalogue.default_model(),
             models: models.catalogue,
             vectors,
+            toolbox: toolbox.clone(),
             connections,
             limiter,
             plans,

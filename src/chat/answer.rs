@@ -131,6 +131,7 @@ impl Work<'_> {
         append_sources(self.log, &answer.passages, 0);
         // What the model is asked; and that, while another one goes on from what it wrote.
         let mut base = self.opened.request(&answer.passages);
+        self.begin_decided(&mut base, answer).await;
         let (mut request, mut heard, mut from) = (base.clone(), 0, 0);
         for n in 0..MAX_STEPS {
             if n + 1 == MAX_STEPS && !self.opened.tools.is_empty() {

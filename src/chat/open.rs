@@ -6,9 +6,10 @@ use super::asked::{Asked, Given, What};
 use super::service::ChatParts;
 use super::{history, prompt};
 use crate::llm::router::Route;
-use crate::llm::{ChatMessage, ChatRequest, Role, Sampling, tokens};
+use crate::llm::{ChatMessage, ChatRequest, Role, Sampling, ToolCall, tokens};
 use crate::metering::{self, Ask, Prices};
 use crate::retrieval::Passage;
+use crate::store::approvals::Approval;
 use crate::store::assistants::Assistant;
 use crate::store::conversations::{self, Conversation, NewConversation};
 use crate::store::messages::{Message, NewMessage};
@@ -21,6 +22,9 @@ use std::sync::Arc;
 
 /// With fewer tokens left for an answer, a turn is refused.
 pub(super) const LEAST_OUTPUT: i64 = 64;
+
+/// What a call and its result add to a prompt at most.
+const MOST_OF_A_RESULT: i64 = 8_000;
 
 /// What a turn is to do, decided before it begins.
 #[derive(Clone, Debug)]
@@ -66,6 +70,8 @@ pub(super) struct Opened {
     /// What the model may call.
     pub(super) tools: Offer,
     pub(super) history: Vec<ChatMessage>,
+    /// What was decided of a call that waited, and whether it may be made.
+    pub(super) decided: Option<(ToolCall, bool)>,
     /// Instead of question and history.
     pub(super) given: Option<Arc<Given>>,
     pub(super) max_output: u32,
@@ -185,9 +191,12 @@ pub(super) async fn begin(
         (None, None, Some(given)) => (MessageId::new(), given.question()),
         (None, None, None) => return Err(Refused::NoMessage),
     };
+    let decided = decided(tx, order).await?;
     // A client that brings its prompt along brings its tools along, too.
     let callable = given.is_none() && route.candidates.iter().any(|it| it.capabilities.tools);
-    let tools = if callable { parts.toolbox.offer(&assistant.tools) } else { Offer::default() };
+    let mut names = if callable { assistant.tools } else { Vec::new() };
+    names.extend(decided.iter().map(|(call, _)| call.name.clone()));
+    let tools = parts.toolbox.offer(tx, order.ctx.tenant, &names).await?;
     let wished = given.and_then(|given| given.max_output).unwrap_or(u32::MAX);
     let opened = Opened {
         question,
@@ -203,6 +212,7 @@ pub(super) async fn begin(
         collections: assistant.collections,
         tools,
         history: Vec::new(),
+        decided,
         given: given.map(Arc::clone),
         max_output: parts.max_output_tokens.min(wished),
     };
@@ -233,6 +243,7 @@ pub(super) async fn recall(
 pub(super) fn ask<'a>(parts: &'a ChatParts, opened: &Opened, models: &'a [String]) -> Ask<'a> {
     let retrieves = opened.billed_to.is_some();
     let prompt = i64::from(tokens::count_request(&opened.request(&[])));
+    let prompt = if opened.decided.is_some() { prompt + MOST_OF_A_RESULT } else { prompt };
     let output = i64::from(opened.max_output);
     Ask {
         assistant: opened.billed_to,
@@ -245,10 +256,18 @@ pub(super) fn ask<'a>(parts: &'a ChatParts, opened: &Opened, models: &'a [String
     }
 }
 
+/// The call that this turn was opened to decide, which is done here: once.
+async fn decided(tx: &mut Conn, order: &Order) -> Result<Option<(ToolCall, bool)>, Refused> {
+    let What::Decision { approval, approved, .. } = order.asked.what else { return Ok(None) };
+    let waited = Approval::decide(tx, order.ctx.tenant, approval, approved).await?;
+    let Approval { call_id, tool, arguments, signature, .. } = waited.ok_or(Refused::Decided)?;
+    Ok(Some((ToolCall { id: call_id, name: tool, arguments, signature }, approved)))
+}
+
 /// The question that is edited or answered again.
 async fn stored(tx: &mut Conn, order: &Order) -> Result<Option<Message>, Refused> {
     let id = match &order.asked.what {
-        What::Question { .. } | What::Given(_) => return Ok(None),
+        What::Question { .. } | What::Decision { .. } | What::Given(_) => return Ok(None),
         What::Edit { of, .. } => *of,
         What::Regenerate { message, .. } => *message,
     };

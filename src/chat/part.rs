@@ -5,7 +5,7 @@ use crate::llm::FinishReason;
 use crate::metering::Item;
 use crate::store::citations::Citation;
 use crate::store::ledger::TurnEntry;
-use crate::types::{DocumentId, MessageId, Meter, Provenance, TenantId, TurnId};
+use crate::types::{ApprovalId, DocumentId, MessageId, Meter, Provenance, TenantId, TurnId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -70,6 +70,11 @@ pub enum Part {
     ToolOutputError {
         tool_call_id: String,
         error_text: String,
+    },
+    /// A call waits for the reader's word.
+    DataApproval {
+        id: String,
+        data: ApprovalData,
     },
     /// Between the steps of a turn that has several.
     FinishStep {},
@@ -236,6 +241,15 @@ pub struct NoticeData {
     /// Stable: `model_changed`.
     pub code: String,
     pub text: String,
+}
+
+/// A call that is made when whoever asked agrees.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ApprovalData {
+    pub approval_id: ApprovalId,
+    pub tool_call_id: String,
+    pub tool_name: String,
+    pub input: Value,
 }
 
 /// Why an answer ended before its model was done.

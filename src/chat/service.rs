@@ -371,6 +371,10 @@ fn fingerprint(asked: &Asked) -> Vec<u8> {
         What::Regenerate { message, .. } => {
             hash.update([&[0, 2], message.uuid().as_bytes().as_slice()].concat());
         }
+        What::Decision { approval, approved, .. } => {
+            hash.update([0, 4, u8::from(*approved)]);
+            hash.update(approval.uuid());
+        }
         What::Given(given) => hash.update([&[0, 3], given.fingerprint.as_slice()].concat()),
     }
     hash.finalize().to_vec()

@@ -2,14 +2,17 @@
 
 use super::accepted::Refused;
 use super::answer::{Answer, End, Work, append_sources, failed};
-use super::part::Part;
+use super::part::{ApprovalData, Part};
 use super::prompt;
 use super::speech::Speech;
 use crate::llm::{
-    ChatMessage, ChatRequest, Content, FinishReason, Role, ToolCall, ToolResult, tokens,
+    ChatEvent, ChatMessage, ChatRequest, Content, FinishReason, Role, ToolCall, ToolResult, tokens,
 };
 use crate::retrieval::Passage;
+use crate::store::DbError;
+use crate::store::approvals::Approval;
 use crate::tools::{Failed, Output, Scene};
+use crate::types::ApprovalId;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -37,6 +40,9 @@ impl Work<'_> {
         answer: &mut Answer,
     ) -> Result<(), End> {
         let calls: Vec<ToolCall> = answer.speech.calls().cloned().collect();
+        if calls.iter().any(|call| self.opened.tools.needs_approval(&call.name)) {
+            return Err(self.wait_for_approval(&calls, answer).await);
+        }
         let outputs =
             calls.iter().enumerate().map(|(n, call)| self.run_call(n, call, &answer.passages));
         let outputs = join_all(outputs).await;
@@ -62,6 +68,71 @@ impl Work<'_> {
         self.steps.change(|step| step.output_tokens = written);
         answer.speech.next_after_calls();
         Ok(())
+    }
+
+    /// Ends the turn with the calls that somebody has to agree to. Others of the same step are not run: the
+    /// model can make them again.
+    async fn wait_for_approval(&self, calls: &[ToolCall], answer: &mut Answer) -> End {
+        let needs = |call: &&ToolCall| self.opened.tools.needs_approval(&call.name);
+        let waiting: Vec<&ToolCall> = calls.iter().filter(needs).take(MAX_CALLS).collect();
+        let row = |call: &&ToolCall| Approval {
+            tenant_id: self.order.ctx.tenant,
+            id: ApprovalId::new(),
+            turn_id: self.order.turn,
+            call_id: call.id.clone(),
+            tool: call.name.clone(),
+            arguments: call.arguments.replace('\0', ""),
+            signature: call.signature.clone(),
+        };
+        let rows: Vec<Approval> = waiting.iter().map(row).collect();
+        if let Err(error) = self.keep(&rows).await {
+            tracing::error!(turn.id = %self.order.turn, %error, "A call that waits was not kept");
+            return failed("unavailable", "The answer could not go on. Ask again.", true);
+        }
+        if answer.speech.text.trim().is_empty() {
+            // An answer without a word would be left out of what the next turn remembers.
+            let names: Vec<String> = rows.iter().map(|row| format!("`{}`", row.tool)).collect();
+            let text = format!("I need your approval to call {}.", names.join(" and "));
+            answer.speech.say(ChatEvent::Text(text));
+            answer.speech.close();
+        }
+        for (call, row) in waiting.iter().zip(rows) {
+            let data = ApprovalData {
+                approval_id: row.id,
+                tool_call_id: row.call_id,
+                tool_name: row.tool,
+                input: call.input().unwrap_or(Value::String(row.arguments)),
+            };
+            self.log.append(&Part::DataApproval { id: row.id.to_string(), data });
+        }
+        answer.finish = Some(FinishReason::ToolCalls);
+        End::Complete
+    }
+
+    async fn keep(&self, rows: &[Approval]) -> Result<(), DbError> {
+        let mut tx = self.parts.db.tenant(self.order.ctx.tenant).await?;
+        for row in rows {
+            row.insert(&mut tx).await?;
+        }
+        tx.commit().await
+    }
+
+    /// What was decided comes first in the turn that follows a decision.
+    pub(super) async fn begin_decided(&self, request: &mut ChatRequest, answer: &mut Answer) {
+        let Some((call, approved)) = &self.opened.decided else { return };
+        self.log.append(&Part::ToolInputAvailable {
+            tool_call_id: call.id.clone(),
+            tool_name: call.name.clone(),
+            input: call.input().unwrap_or_else(|| Value::String(call.arguments.clone())),
+        });
+        let output = match approved {
+            true => self.run_call(0, call, &answer.passages).await,
+            false => Err(Failed("The user declined this call.".into())),
+        };
+        let content = vec![Content::ToolCall(call.clone())];
+        request.messages.push(ChatMessage { role: Role::Assistant, content });
+        let content = vec![Content::ToolResult(self.tell(call, output, answer))];
+        request.messages.push(ChatMessage { role: Role::Tool, content });
     }
 
     async fn run_call(

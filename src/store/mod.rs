@@ -14,6 +14,7 @@ mod vector;
 
 pub mod allowances;
 pub mod api_keys;
+pub mod approvals;
 pub mod assistant_drafts;
 pub mod assistant_versions;
 pub mod assistants;
@@ -52,6 +53,7 @@ pub mod reservations;
 pub mod routes;
 pub mod seals;
 pub mod segments;
+pub mod tenant_tools;
 pub mod tenants;
 pub mod turns;
 pub mod usage;

@@ -4,10 +4,17 @@ use super::builtin::Builtin;
 use super::calculator::calculate;
 use super::offer::Offer;
 use crate::llm::ToolCall;
+use crate::llm::router::Vault;
+use crate::net::Egress;
 use crate::retrieval::{Found, Passage, Retriever, best_window};
-use crate::store::{Db, DbError, pages, tenants};
+use crate::store::tenant_tools::TenantTool;
+use crate::store::{Conn, Db, DbError, pages, tenants};
 use crate::types::TenantId;
+use diesel::QueryResult;
+use governor::{DefaultKeyedRateLimiter, Quota};
 use serde_json::{Map, Value, json};
+use std::num::NonZeroU32;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// How many tokens of passages one search gives.
@@ -16,6 +23,9 @@ const SEARCH_BUDGET: i32 = 1_600;
 const LONGEST_QUERY: usize = 1_000;
 /// The most bytes of a page that are read.
 const PAGE_BYTES: usize = 16 * 1024;
+
+/// How many requests tenants' tools may make, on this node and for each tenant.
+const PER_MINUTE: NonZeroU32 = NonZeroU32::MIN.saturating_add(59);
 
 /// What a call may see of its turn.
 #[derive(Clone, Copy, Debug)]
@@ -58,19 +68,46 @@ impl From<diesel::result::Error> for Failed {
 pub struct Toolbox {
     db: Db,
     retriever: Retriever,
+    pub(super) egress: Egress,
+    pub(super) vault: Vault,
+    /// Of the requests that tenants' tools make.
+    pub(super) paces: Arc<DefaultKeyedRateLimiter<TenantId>>,
 }
 
 impl Toolbox {
     /// Of this server.
     #[must_use]
-    pub fn new(db: Db, retriever: Retriever) -> Self {
-        Self { db, retriever }
+    pub fn new(db: Db, retriever: Retriever, egress: Egress, vault: Vault) -> Self {
+        let paces = Arc::new(DefaultKeyedRateLimiter::keyed(Quota::per_minute(PER_MINUTE)));
+        Self { db, retriever, egress, vault, paces }
     }
 
     /// The tools of these names; one that is not there any more is left out.
-    #[must_use]
-    pub fn offer(&self, names: &[String]) -> Offer {
-        Offer { builtin: names.iter().filter_map(|name| Builtin::named(name)).collect() }
+    ///
+    /// # Errors
+    /// When a query fails.
+    pub async fn offer(
+        &self,
+        conn: &mut Conn,
+        tenant: TenantId,
+        names: &[String],
+    ) -> QueryResult<Offer> {
+        let builtin: Vec<Builtin> = names.iter().filter_map(|name| Builtin::named(name)).collect();
+        let others: Vec<&str> = names
+            .iter()
+            .map(String::as_str)
+            .filter(|name| Builtin::named(name).is_none())
+            .collect();
+        if others.is_empty() {
+            return Ok(Offer { builtin, own: Vec::new() });
+        }
+        let own = TenantTool::named(conn, tenant, &others).await?;
+        Ok(Offer { builtin, own: own.into_iter().map(Arc::new).collect() })
+    }
+
+    /// Forgets how fast tenants were that have not come for a while.
+    pub fn sweep(&self) {
+        self.paces.retain_recent();
     }
 
     /// Runs a call. Dropping this stops it.
@@ -85,6 +122,9 @@ impl Toolbox {
     ) -> Result<Output, Failed> {
         let input = call.input().ok_or_else(|| Failed("The input is not a JSON object.".into()))?;
         let Value::Object(input) = input else { return Err(Failed("There is no input.".into())) };
+        if let Some(tool) = offer.own(&call.name) {
+            return self.request(tool, input).await;
+        }
         let tool = Builtin::named(&call.name).filter(|tool| offer.builtin.contains(tool));
         match tool {
             Some(Builtin::SearchDocuments) => self.search(scene, &input).await,
