@@ -3,6 +3,7 @@
 
 use crate::llm::FinishReason;
 use crate::metering::Item;
+use crate::store::approvals::Approval;
 use crate::store::citations::Citation;
 use crate::store::ledger::TurnEntry;
 use crate::types::{ApprovalId, DocumentId, MessageId, Meter, Provenance, TenantId, TurnId};
@@ -250,6 +251,18 @@ pub struct ApprovalData {
     pub tool_call_id: String,
     pub tool_name: String,
     pub input: Value,
+}
+
+impl From<Approval> for ApprovalData {
+    fn from(row: Approval) -> Self {
+        let input = serde_json::from_str(&row.arguments);
+        Self {
+            approval_id: row.id,
+            tool_call_id: row.call_id,
+            tool_name: row.tool,
+            input: input.unwrap_or(Value::String(row.arguments)),
+        }
+    }
 }
 
 /// Why an answer ended before its model was done.

@@ -2,7 +2,7 @@
 
 use super::accepted::Refused;
 use super::answer::{Answer, End, Work, append_sources, failed};
-use super::part::{ApprovalData, Part};
+use super::part::Part;
 use super::prompt;
 use super::speech::Speech;
 use crate::llm::{
@@ -74,8 +74,7 @@ impl Work<'_> {
     /// model can make them again.
     async fn wait_for_approval(&self, calls: &[ToolCall], answer: &mut Answer) -> End {
         let needs = |call: &&ToolCall| self.opened.tools.needs_approval(&call.name);
-        let waiting: Vec<&ToolCall> = calls.iter().filter(needs).take(MAX_CALLS).collect();
-        let row = |call: &&ToolCall| Approval {
+        let row = |call: &ToolCall| Approval {
             tenant_id: self.order.ctx.tenant,
             id: ApprovalId::new(),
             turn_id: self.order.turn,
@@ -84,7 +83,7 @@ impl Work<'_> {
             arguments: call.arguments.replace('\0', ""),
             signature: call.signature.clone(),
         };
-        let rows: Vec<Approval> = waiting.iter().map(row).collect();
+        let rows: Vec<Approval> = calls.iter().filter(needs).take(MAX_CALLS).map(row).collect();
         if let Err(error) = self.keep(&rows).await {
             tracing::error!(turn.id = %self.order.turn, %error, "A call that waits was not kept");
             return failed("unavailable", "The answer could not go on. Ask again.", true);
@@ -96,14 +95,8 @@ impl Work<'_> {
             answer.speech.say(ChatEvent::Text(text));
             answer.speech.close();
         }
-        for (call, row) in waiting.iter().zip(rows) {
-            let data = ApprovalData {
-                approval_id: row.id,
-                tool_call_id: row.call_id,
-                tool_name: row.tool,
-                input: call.input().unwrap_or(Value::String(row.arguments)),
-            };
-            self.log.append(&Part::DataApproval { id: row.id.to_string(), data });
+        for row in rows {
+            self.log.append(&Part::DataApproval { id: row.id.to_string(), data: row.into() });
         }
         answer.finish = Some(FinishReason::ToolCalls);
         End::Complete

@@ -49,6 +49,22 @@ impl Approval {
             .optional()
     }
 
+    /// Those of these turns that still wait, oldest first.
+    pub async fn waiting(
+        conn: &mut Conn,
+        tenant: TenantId,
+        turns: &[TurnId],
+    ) -> QueryResult<Vec<Self>> {
+        approvals::table
+            .filter(approvals::tenant_id.eq(tenant).and(approvals::turn_id.eq_any(turns)))
+            .filter(approvals::state.eq("pending"))
+            .filter(approvals::created_at.gt(Utc::now() - LASTS))
+            .order(approvals::id)
+            .select(Self::as_select())
+            .load(conn)
+            .await
+    }
+
     /// Decides it; `None`: it was decided before, or waited for more than a day.
     pub async fn decide(
         conn: &mut Conn,

@@ -47,9 +47,9 @@ impl Template {
             }
         })?;
         let plain = self.with(|_| Some("x".into()))?;
-        // "." and ".." would climb, however they are written.
-        let depth = |url: &Url| url.path().split('/').count();
-        if url.origin() != plain.origin() || depth(&url) != depth(&plain) {
+        // "", "." and ".." would lead to another place, however they are written.
+        let shape = |url: &Url| url.path().split('/').map(str::is_empty).collect::<Vec<_>>();
+        if url.origin() != plain.origin() || shape(&url) != shape(&plain) {
             return Err("An input does not fit into the address.".into());
         }
         input.retain(|name, _| !used.contains(name));
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(left, json!({"more": true}));
         let (url, _) = fill(shop, json!({"id": "../../admin?x=/", "lang": "é"})).unwrap();
         assert_eq!(url, "https://shop.test/orders/..%2F..%2Fadmin%3Fx%3D%2F?lang=%C3%A9");
-        for id in ["..", "."] {
+        for id in ["..", ".", ""] {
             assert!(fill(shop, json!({"id": id, "lang": ""})).is_err(), "{id}");
         }
         assert!(fill("https://a.test/x/{a}{b}", json!({"a": ".", "b": "."})).is_err());

@@ -374,6 +374,34 @@ async fn browser_asks_nobody_else_whatever_an_answer_says() {
     assert_eq!(browser.complaints().await, Vec::<Value>::new(), "and none was tried");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium and ChromeDriver; .ci/run has them"]
+async fn browser_shows_what_a_call_would_send_and_makes_it_when_approved() {
+    let settings = vec![("EGRESS_ALLOW", "127.0.0.1".to_owned())];
+    let world = World::with(WorldOptions { settings, ..WorldOptions::default() }).await;
+    let shop = Provider::start().await;
+    let anna = crate::assistants::owner(&world, ADDRESS).await;
+    let tool = json!({"name": "refund", "description": "Pays back.", "method": "POST",
+        "parameters": {"type": "object"}, "url": format!("{}/refunds", shop.url)});
+    assert_eq!(anna.post("/v1/tools", tool).await.0, 201);
+    let (_, list) = anna.get("/v1/assistants").await;
+    let path = format!("/v1/assistants/{}", list["data"][0]["id"].as_str().unwrap());
+    assert_eq!(anna.patch(&path, json!({"tools": ["refund"]})).await.0, 200);
+    assert_eq!(anna.post(&format!("{path}/publish"), json!({})).await.0, 200);
+    world.provider.next(Script::calls("", &[("c1", "refund", r#"{"order": 4711}"#)], 10, 1));
+    world.provider.next(Script::text(&["It is paid back."], 10, 3));
+    let browser = logged_in(&world.base).await;
+    browser.ask("My money back").await;
+    assert!(browser.see("approval").await.text().await.unwrap().contains("4711"));
+    browser.reload().await;
+    assert!(browser.see("approval").await.text().await.unwrap().contains("4711"));
+    assert_eq!(shop.calls(), 0);
+    browser.click("approve").await;
+    browser.answer("complete", "It is paid back.").await;
+    assert_eq!(shop.requests(), [json!({"order": 4711})]);
+    assert_eq!(browser.complaints().await, Vec::<Value>::new());
+}
+
 async fn logged_in(base: &str) -> Browser {
     let browser = Browser::open(base).await;
     browser.log_in("acme", ADDRESS).await;

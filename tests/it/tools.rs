@@ -377,6 +377,9 @@ async fn a_call_is_made_when_who_asked_agrees() {
         assert_eq!(waiting.of("data-approval")[0]["data"]["input"], json!({"order": 7}));
         assert_eq!(waiting.of("data-finish")[0]["data"]["reason"], "tool-calls");
         assert_eq!(decides(&ben, &waiting, true).await.status, 404, "it is hers to decide");
+        let stored = olga.messages(&waiting.conversation).await.pop().unwrap();
+        let part = &waiting.of("data-approval")[0]["data"];
+        assert_eq!(stored["approvals"], json!([part]), "who comes back later is asked, too");
 
         shop.next(json_reply(r#"{"done": true}"#));
         world.provider.next(Script::text(&["So be it."], 20, 3));
@@ -384,6 +387,8 @@ async fn a_call_is_made_when_who_asked_agrees() {
         assert_eq!((done.text().as_str(), done.end().as_str()), ("So be it.", "finish"));
         assert_eq!(done.conversation, waiting.conversation);
         assert_eq!(decides(&olga, &waiting, true).await.status, 409, "a word is given once");
+        let stored = &olga.messages(&waiting.conversation).await[1];
+        assert_eq!(stored["approvals"], Value::Null);
         let request = world.provider.requests().pop().unwrap();
         let messages = request["messages"].as_array().unwrap();
         let [.., question, offer, word, said, _] = messages.as_slice() else {
