@@ -199,10 +199,12 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [first, second, ..] = address.segments();
     let global = first & 0xe000 == 0x2000;
-    let special = (first == 0x2001 && second < 0x200)  // protocols, Teredo
-        || (first == 0x2001 && second == 0xdb8)        // documentation
-        || first == 0x2002                             // 6to4: an IPv4 address is inside
-        || (first == 0x3fff && second < 0x1000); // documentation
+    let special = match first {
+        0x2001 => second < 0x200 || second == 0xdb8, // protocols, Teredo, documentation
+        0x2002 => true,                              // 6to4: an IPv4 address is inside
+        0x3fff => second < 0x1000,                   // documentation
+        _ => false,
+    };
     global && !special
 }
 
