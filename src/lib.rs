@@ -29,6 +29,7 @@ pub mod runtime;
 pub mod store;
 pub mod telemetry;
 pub mod text;
+pub mod tools;
 pub mod types;
 pub mod vectors;
 pub mod worker;

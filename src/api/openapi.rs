@@ -5,9 +5,9 @@ use super::legacy::chat as legacy;
 use super::openai::{self, completions, embeddings};
 use super::problem::Problem;
 use super::v1::{
-    assistant_edits, assistant_versions, assistants, auth, billing, chat, collections,
+    approvals, assistant_edits, assistant_versions, assistants, auth, billing, chat, collections,
     conversations, estimate, files, keys, messages, models, operator, quota, receipt, server,
-    tenant_embeddings, tenant_models, turns, upload, usage, usage_csv,
+    tenant_embeddings, tenant_models, tools, turns, upload, usage, usage_csv,
 };
 use super::{health, stream};
 use actix_web::{HttpResponse, get};
@@ -39,6 +39,7 @@ use utoipa_swagger_ui::SwaggerUi;
         tenant_models::put_key, tenant_models::remove_key, tenant_models::resolve,
         ai_sdk::ask, ai_sdk::stream, ai_sdk::stop,
         tenant_embeddings::status, tenant_embeddings::start, tenant_embeddings::cancel,
+        approvals::decide, tools::list, tools::create, tools::replace, tools::remove,
         keys::list, keys::create, keys::rotate, keys::revoke,
         openai::models::list, openai::models::get, embeddings::embeddings, completions::completions,
     ),

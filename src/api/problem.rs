@@ -356,6 +356,10 @@ impl From<Refused> for Problem {
             Refused::NoConversation => Self::not_found("conversation"),
             Refused::NoMessage => Self::not_found("message"),
             Refused::NoAssistant => Self::not_found("assistant"),
+            Refused::Decided => Self::new(
+                Code::Conflict,
+                "This call was decided before, or has waited for more than a day.",
+            ),
             Refused::NoModel(error) => error.into(),
             Refused::TurnInProgress => Self::new(
                 Code::TurnInProgress,

@@ -8,9 +8,9 @@ use super::problem::{Code, Problem};
 use super::state::State;
 use super::stream::ws_chat;
 use super::v1::{
-    assistant_edits, assistant_versions, assistants, auth, billing, chat, collections,
+    approvals, assistant_edits, assistant_versions, assistants, auth, billing, chat, collections,
     conversations, estimate, files, keys, messages, models, operator, quota, receipt, server,
-    tenant_embeddings, tenant_models, turns, upload, usage, usage_csv,
+    tenant_embeddings, tenant_models, tools, turns, upload, usage, usage_csv,
 };
 use super::{asyncapi, health, openapi, page};
 use actix_web::http::header;
@@ -100,8 +100,17 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(keys::revoke)
             .service(usage_csv::usage_csv)
             .default_service(web::to(nothing_here));
-        config.configure(for_the_operator);
+        config.configure(for_tools).configure(for_the_operator);
     }
+}
+
+fn for_tools(config: &mut web::ServiceConfig) {
+    config
+        .service(tools::list)
+        .service(tools::create)
+        .service(tools::replace)
+        .service(tools::remove)
+        .service(approvals::decide);
 }
 
 fn for_the_operator(config: &mut web::ServiceConfig) {

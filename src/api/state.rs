@@ -10,6 +10,7 @@ use crate::limiter::{Connections, Plans, RateLimiter};
 use crate::llm;
 use crate::store::Db;
 use crate::telemetry::MetricsPage;
+use crate::tools::Toolbox;
 use crate::vectors::Vectors;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub struct StateParts {
     pub progress: Progress,
     pub chat: Chat,
     pub vectors: Vectors,
+    pub toolbox: Toolbox,
     pub cluster: Cluster,
     pub connections: Connections,
     pub limiter: RateLimiter,

@@ -16,14 +16,16 @@ use crate::documents::{Catalogue, Ingestor, Mover, Progress, Uploads};
 use crate::export::{Exporter, Pace, Vendor};
 use crate::jobs::Queue;
 use crate::limiter::{Connections, Plans, RateLimiter};
-use crate::llm::router::Router;
+use crate::llm::router::{Router, Vault};
 use crate::mail::Mailer;
 use crate::metering;
+use crate::net::Egress;
 use crate::retrieval::Retriever;
 use crate::runtime::Tasks;
 use crate::store::{Db, DbOptions};
 use crate::telemetry::MetricsPage;
 use crate::text::tokens;
+use crate::tools::Toolbox;
 use crate::types::{NodeId, Secret};
 use crate::vectors::Vectors;
 use crate::worker;
@@ -105,6 +107,9 @@ impl App {
         let (limiter, plans) = (RateLimiter::new(cluster.clone()), Plans::new(db.clone()));
         let retention = settings.chat.retention;
         let connections = Connections::new(settings.chat.connections_per_user, cluster.clone());
+        let retriever = Retriever::new(db.clone(), models.spaces.clone());
+        let egress = Egress::new(&settings.egress_allow);
+        let toolbox = Toolbox::new(db.clone(), retriever.clone(), egress, Vault::new(&secret));
         let chat = Chat::new(ChatParts {
             db: db.clone(),
             cluster: cluster.clone(),
@@ -114,7 +119,8 @@ impl App {
             catalogue: models.catalogue.clone(),
             router: Router::default(),
             max_output_tokens: settings.models.max_output_tokens,
-            retriever: Retriever::new(db.clone(), models.spaces.clone()),
+            toolbox: toolbox.clone(),
+            retriever,
             limiter: limiter.clone(),
             plans: plans.clone(),
         });
@@ -155,6 +161,7 @@ impl App {
             limiter: limiter.clone(),
             plans: plans.clone(),
             models: models.catalogue.clone(),
+            toolbox: toolbox.clone(),
             login: login.clone(),
             keys: known_keys.clone(),
             metrics: metrics.clone(),
@@ -177,6 +184,7 @@ impl App {
             default_model: models.catalogue.default_model(),
             models: models.catalogue,
             vectors,
+            toolbox: toolbox.clone(),
             connections,
             limiter,
             plans,

@@ -28,6 +28,8 @@ pub enum Refused {
     NoMessage,
     #[error("there is no such assistant")]
     NoAssistant,
+    #[error("this call was decided before, or waited for too long")]
+    Decided,
     #[error(transparent)]
     NoModel(RouteError),
     #[error("a turn is running in this conversation")]

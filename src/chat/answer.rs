@@ -10,9 +10,10 @@ use super::service::ChatParts;
 use super::speech::Speech;
 use super::step::{Step, Steps};
 use crate::llm::router::{AfterCut, Exhausted};
-use crate::llm::{ChatEvent, ChatRequest, ChatStream, FinishReason, LlmError, tokens};
+use crate::llm::{ChatEvent, ChatRequest, ChatStream, FinishReason, LlmError, ToolChoice, tokens};
 use crate::metering::{self, Ask, Grant};
 use crate::retrieval::Passage;
+use crate::types::DocumentId;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The longest a model may take for one answer.
 const TOTAL: Duration = Duration::from_secs(300);
-/// The most models that are asked for one answer, one after the other.
+/// The most times that models are asked for one answer, one after the other.
 const MAX_STEPS: usize = 8;
 
 /// How an answer ended.
@@ -109,17 +110,17 @@ pub(super) async fn answer(
     answer
 }
 
-fn failed(code: &str, message: impl Into<String>, retryable: bool) -> End {
+pub(super) fn failed(code: &str, message: impl Into<String>, retryable: bool) -> End {
     End::Failed { code: code.into(), message: message.into(), retryable }
 }
 
 /// What the work on an answer has at hand.
-struct Work<'a> {
-    parts: &'a ChatParts,
-    order: &'a Order,
-    opened: &'a Opened,
-    log: &'a TurnLog,
-    steps: &'a Steps,
+pub(super) struct Work<'a> {
+    pub(super) parts: &'a ChatParts,
+    pub(super) order: &'a Order,
+    pub(super) opened: &'a Opened,
+    pub(super) log: &'a TurnLog,
+    pub(super) steps: &'a Steps,
 }
 
 impl Work<'_> {
@@ -127,22 +128,44 @@ impl Work<'_> {
         if let Err(end) = self.retrieve(answer).await {
             return end;
         }
-        append_sources(self.log, &answer.passages);
-        let mut request = self.opened.request(&answer.passages);
-        let mut from = 0;
+        append_sources(self.log, &answer.passages, 0);
+        // What the model is asked; and that, while another one goes on from what it wrote.
+        let mut base = self.opened.request(&answer.passages);
+        self.begin_decided(&mut base, answer).await;
+        let (mut request, mut heard, mut from) = (base.clone(), 0, 0);
         for n in 0..MAX_STEPS {
+            if n + 1 == MAX_STEPS && !self.opened.tools.is_empty() {
+                request.tool_choice = ToolChoice::Never; // somebody has to say something at last
+            }
             let error = match self.step(&request, from, answer).await {
                 Ok(reason) => {
                     answer.finish = Some(reason);
                     answer.speech.call();
-                    return End::Complete;
+                    if n + 1 == MAX_STEPS || !self.is_ours(reason, &answer.speech) {
+                        return End::Complete;
+                    }
+                    from = self.answering();
+                    if let Err(end) = self.use_tools(&mut request, from, answer).await {
+                        return end;
+                    }
+                    (base, heard) = (request.clone(), answer.speech.text.len());
+                    continue;
                 }
                 Err(error) => error,
             };
             tracing::warn!(turn.id = %self.order.turn, error.code = error.code(), %error, "The model failed");
             from = match self.successor(&error, n) {
-                Some(next) if self.goes_on(&mut request, next, answer).await => next,
-                _ => return failed(error.code(), error.public_message(), error.retryable()),
+                Some(next) => {
+                    let written = answer.speech.text.get(heard..).unwrap_or_default();
+                    request = prompt::go_on(base.clone(), written);
+                    match self.goes_on(&mut request, next, answer).await {
+                        true => next,
+                        false => {
+                            return failed(error.code(), error.public_message(), error.retryable());
+                        }
+                    }
+                }
+                None => return failed(error.code(), error.public_message(), error.retryable()),
             };
         }
         failed("model_failed", "The language model could not answer. Please try again.", true)
@@ -180,7 +203,7 @@ impl Work<'_> {
         let named =
             |n: usize| route.candidates.get(n).map(|it| (it.id.clone(), it.provider.clone()));
         let (model, provider) = named(from).unwrap_or_default();
-        let prompt_tokens = tokens::count_messages(&request.messages);
+        let prompt_tokens = tokens::count_request(request);
         self.steps.begin(Step { model, provider, prompt_tokens, ..Step::default() });
         let begun = match self.parts.router.begin(route, from, request.clone()).await {
             Ok(begun) => begun,
@@ -240,45 +263,53 @@ impl Work<'_> {
     /// Prepares the next model to go on from what was written; false when a quota does not allow it, or
     /// nobody could go on from there.
     async fn goes_on(&self, request: &mut ChatRequest, next: usize, answer: &mut Answer) -> bool {
-        if !answer.speech.calls.is_empty() {
+        if answer.speech.calls().next().is_some() {
             return false; // half a call is nothing to go on from
         }
-        let base = self.opened.request(&answer.passages);
-        *request = prompt::go_on(base, &answer.speech.text);
-        if !self.extend(request, next).await {
+        if let Err(error) = self.extend(request, next).await {
+            tracing::info!(turn.id = %self.order.turn, %error, "No further step was reserved");
             return false;
         }
         let written = tokens::count(&answer.speech.written);
         self.steps.change(|step| (step.output_tokens, step.failed) = (written, true));
         answer.speech.next_step();
-        let text = "The model broke off; another one goes on from here.".into();
-        self.log
-            .append(&Part::DataNotice { data: NoticeData { code: "model_changed".into(), text } });
+        self.notice("model_changed", "The model broke off; another one goes on from here.");
         true
     }
 
+    /// Tells the reader something, with a code for programs.
+    pub(super) fn notice(&self, code: &str, text: &str) {
+        let data = NoticeData { code: code.into(), text: text.into() };
+        self.log.append(&Part::DataNotice { data });
+    }
+
+    /// The candidate that answered last.
+    fn answering(&self) -> usize {
+        let steps = self.steps.all();
+        let model = steps.last().map(|step| step.model.as_str());
+        let mut all = self.opened.route.candidates.iter();
+        all.position(|candidate| Some(candidate.id.as_str()) == model).unwrap_or(0)
+    }
+
     /// Reserves for one more step, and shortens its answer to what is left.
-    async fn extend(&self, request: &mut ChatRequest, from: usize) -> bool {
+    pub(super) async fn extend(
+        &self,
+        request: &mut ChatRequest,
+        from: usize,
+    ) -> Result<(), Refused> {
         let models = self.opened.models(from);
         let ask = Ask {
             assistant: self.opened.billed_to,
             models: &models,
             embedding_model: "",
-            input: i64::from(tokens::count_messages(&request.messages)),
+            input: i64::from(tokens::count_request(request)),
             output: i64::from(request.max_output_tokens),
             least_output: LEAST_OUTPUT,
             embedding: 0,
         };
-        match self.reserve(ask).await {
-            Ok(grant) => {
-                request.max_output_tokens = u32::try_from(grant.output).unwrap_or(u32::MAX);
-                true
-            }
-            Err(error) => {
-                tracing::info!(turn.id = %self.order.turn, %error, "No further step was reserved");
-                false
-            }
-        }
+        let grant = self.reserve(ask).await?;
+        request.max_output_tokens = u32::try_from(grant.output).unwrap_or(u32::MAX);
+        Ok(())
     }
 
     async fn reserve(&self, ask: Ask<'_>) -> Result<Grant, Refused> {
@@ -290,9 +321,11 @@ impl Work<'_> {
     }
 }
 
-fn append_sources(log: &TurnLog, passages: &[Passage]) {
-    let mut seen = Vec::new();
-    for passage in passages {
+/// The documents and citations of the passages from the one at `known` on.
+pub(super) fn append_sources(log: &TurnLog, passages: &[Passage], known: usize) {
+    let (before, new) = passages.split_at_checked(known).unwrap_or_default();
+    let mut seen: Vec<DocumentId> = before.iter().map(|passage| passage.document).collect();
+    for passage in new {
         if !seen.contains(&passage.document) {
             seen.push(passage.document);
             log.append(&Part::SourceDocument {
@@ -303,7 +336,7 @@ fn append_sources(log: &TurnLog, passages: &[Passage]) {
             });
         }
     }
-    for data in citations(passages) {
+    for data in citations(passages).skip(known) {
         log.append(&Part::DataCitation { id: format!("cite-{}", data.index), data });
     }
 }

@@ -1,7 +1,9 @@
 //! What a client asks for, read once at the edge: a question, an edited one, or another answer.
 
 use crate::llm::{ChatMessage, Effort, Format, Role, Sampling, Tool, ToolChoice};
-use crate::types::{ChatName, ConversationId, IdempotencyKey, MessageId, Question, QuestionError};
+use crate::types::{
+    ApprovalId, ChatName, ConversationId, IdempotencyKey, MessageId, Question, QuestionError,
+};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -29,6 +31,8 @@ pub enum What {
     Edit { conversation: ConversationId, of: MessageId, text: Question },
     /// A stored question once more; named by itself or by one of its answers.
     Regenerate { conversation: ConversationId, message: MessageId },
+    /// A person's word on a call that an earlier turn waits with; `text` says it in the conversation.
+    Decision { conversation: ConversationId, approval: ApprovalId, approved: bool, text: Question },
     /// The end of a conversation that the client keeps: nothing of it is stored but the bill, and the log
     /// for a while.
     Given(Arc<Given>),
@@ -103,9 +107,9 @@ impl Asked {
     pub fn conversation(&self) -> Option<ConversationId> {
         match &self.what {
             What::Question { conversation, .. } | What::Named { conversation, .. } => *conversation,
-            What::Edit { conversation, .. } | What::Regenerate { conversation, .. } => {
-                Some(*conversation)
-            }
+            What::Edit { conversation, .. }
+            | What::Regenerate { conversation, .. }
+            | What::Decision { conversation, .. } => Some(*conversation),
             What::Given(_) => None,
         }
     }
@@ -114,9 +118,10 @@ impl Asked {
     #[must_use]
     pub fn question(&self) -> Option<&Question> {
         match &self.what {
-            What::Question { text, .. } | What::Named { text, .. } | What::Edit { text, .. } => {
-                Some(text)
-            }
+            What::Question { text, .. }
+            | What::Named { text, .. }
+            | What::Edit { text, .. }
+            | What::Decision { text, .. } => Some(text),
             What::Regenerate { .. } | What::Given(_) => None,
         }
     }

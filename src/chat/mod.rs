@@ -31,6 +31,7 @@ mod settle;
 mod speech;
 mod step;
 mod tend;
+mod tool_step;
 mod turn;
 mod unsettled;
 
@@ -41,5 +42,5 @@ pub use estimate::{Estimate, Verdict};
 pub use feed::{ConversationEvent, Feed, Subscription};
 pub use log::TurnLog;
 pub use merge::Span;
-pub use part::{CitationData, ErrorData, FinishData, NoticeData, Part, UsageData};
+pub use part::{ApprovalData, CitationData, ErrorData, FinishData, NoticeData, Part, UsageData};
 pub use service::{Chat, ChatParts, Stopped};

@@ -7,14 +7,16 @@ use super::service::ChatParts;
 use super::{history, prompt};
 use crate::embedding::Space;
 use crate::llm::router::Route;
-use crate::llm::{ChatMessage, ChatRequest, Role, Sampling, tokens};
+use crate::llm::{ChatMessage, ChatRequest, Role, Sampling, ToolCall, tokens};
 use crate::metering::{self, Ask, Prices};
 use crate::retrieval::Passage;
+use crate::store::approvals::Approval;
 use crate::store::assistants::Assistant;
 use crate::store::conversations::{self, Conversation, NewConversation};
 use crate::store::messages::{Message, NewMessage};
 use crate::store::turns::NewTurn;
 use crate::store::{Conn, DbError};
+use crate::tools::Offer;
 use crate::types::{
     AssistantId, ChatName, ConversationId, Ctx, IdempotencyKey, MessageId, Question, TurnId,
 };
@@ -23,6 +25,9 @@ use std::sync::Arc;
 
 /// With fewer tokens left for an answer, a turn is refused.
 pub(super) const LEAST_OUTPUT: i64 = 64;
+
+/// What a call and its result add to a prompt at most.
+const MOST_OF_A_RESULT: i64 = 8_000;
 
 /// What a turn is to do, decided before it begins.
 #[derive(Clone, Debug)]
@@ -67,7 +72,11 @@ pub(super) struct Opened {
     pub(super) temperature: Option<f32>,
     /// Empty: all documents.
     pub(super) collections: Vec<String>,
+    /// What the model may call.
+    pub(super) tools: Offer,
     pub(super) history: Vec<ChatMessage>,
+    /// What was decided of a call that waited, and whether it may be made.
+    pub(super) decided: Option<(ToolCall, bool)>,
     /// Instead of question and history.
     pub(super) given: Option<Arc<Given>>,
     pub(super) max_output: u32,
@@ -99,6 +108,7 @@ impl Opened {
             messages.push(ChatMessage::new(Role::User, self.text.as_str()));
             let mut request = ChatRequest::new("", messages, self.max_output);
             request.sampling.temperature = self.temperature;
+            request.tools = self.tools.definitions();
             return request;
         };
         messages.extend_from_slice(&given.messages);
@@ -194,6 +204,12 @@ pub(super) async fn begin(
         (None, None, Some(given)) => (MessageId::new(), given.question()),
         (None, None, None) => return Err(Refused::NoMessage),
     };
+    let decided = decided(tx, order).await?;
+    // A client that brings its prompt along brings its tools along, too.
+    let callable = given.is_none() && route.candidates.iter().any(|it| it.capabilities.tools);
+    let mut names = if callable { assistant.tools } else { Vec::new() };
+    names.extend(decided.iter().map(|(call, _)| call.name.clone()));
+    let tools = parts.toolbox.offer(tx, order.ctx.tenant, &names).await?;
     let wished = given.and_then(|given| given.max_output).unwrap_or(u32::MAX);
     let opened = Opened {
         question,
@@ -208,7 +224,9 @@ pub(super) async fn begin(
         language: assistant.language,
         temperature: assistant.temperature.filter(|_| answers),
         collections: assistant.collections,
+        tools,
         history: Vec::new(),
+        decided,
         given: given.map(Arc::clone),
         max_output: parts.max_output_tokens.min(wished),
     };
@@ -238,12 +256,13 @@ pub(super) async fn recall(
 /// What the turn wants to use at most.
 pub(super) fn ask<'a>(opened: &'a Opened, models: &'a [String]) -> Ask<'a> {
     let retrieves = opened.billed_to.is_some();
-    let prompt = i64::from(tokens::count_messages(&opened.request(&[]).messages));
+    let prompt = i64::from(tokens::count_request(&opened.request(&[])));
+    let prompt = if opened.decided.is_some() { prompt + MOST_OF_A_RESULT } else { prompt };
     let output = i64::from(opened.max_output);
     Ask {
         assistant: opened.billed_to,
         models,
-        embedding_model: opened.space.name(),
+        embedding_model: opened.space.billed_as(),
         input: if retrieves { prompt + prompt::MOST_PASSAGES } else { prompt },
         output,
         least_output: LEAST_OUTPUT.min(output),
@@ -251,10 +270,20 @@ pub(super) fn ask<'a>(opened: &'a Opened, models: &'a [String]) -> Ask<'a> {
     }
 }
 
+/// The call that this turn was opened to decide, which is done here: once.
+async fn decided(tx: &mut Conn, order: &Order) -> Result<Option<(ToolCall, bool)>, Refused> {
+    let What::Decision { approval, approved, .. } = order.asked.what else { return Ok(None) };
+    let waited = Approval::decide(tx, order.ctx.tenant, approval, approved).await?;
+    let Approval { call_id, tool, arguments, signature, .. } = waited.ok_or(Refused::Decided)?;
+    Ok(Some((ToolCall { id: call_id, name: tool, arguments, signature }, approved)))
+}
+
 /// The question that is edited or answered again.
 async fn stored(tx: &mut Conn, order: &Order) -> Result<Option<Message>, Refused> {
     let id = match &order.asked.what {
-        What::Question { .. } | What::Named { .. } | What::Given(_) => return Ok(None),
+        What::Question { .. } | What::Named { .. } | What::Decision { .. } | What::Given(_) => {
+            return Ok(None);
+        }
         What::Edit { of, .. } => *of,
         What::Regenerate { message, .. } => *message,
     };

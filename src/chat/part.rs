@@ -3,9 +3,10 @@
 
 use crate::llm::FinishReason;
 use crate::metering::Item;
+use crate::store::approvals::Approval;
 use crate::store::citations::Citation;
 use crate::store::ledger::TurnEntry;
-use crate::types::{DocumentId, MessageId, Meter, Provenance, TenantId, TurnId};
+use crate::types::{ApprovalId, DocumentId, MessageId, Meter, Provenance, TenantId, TurnId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -77,6 +78,11 @@ pub enum Part {
     ToolOutputError {
         tool_call_id: String,
         error_text: String,
+    },
+    /// A call waits for the reader's word.
+    DataApproval {
+        id: String,
+        data: ApprovalData,
     },
     /// Between the steps of a turn that has several.
     FinishStep {},
@@ -244,6 +250,27 @@ pub struct NoticeData {
     /// Stable: `model_changed`.
     pub code: String,
     pub text: String,
+}
+
+/// A call that is made when whoever asked agrees.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ApprovalData {
+    pub approval_id: ApprovalId,
+    pub tool_call_id: String,
+    pub tool_name: String,
+    pub input: Value,
+}
+
+impl From<Approval> for ApprovalData {
+    fn from(row: Approval) -> Self {
+        let input = serde_json::from_str(&row.arguments);
+        Self {
+            approval_id: row.id,
+            tool_call_id: row.call_id,
+            tool_name: row.tool,
+            input: input.unwrap_or(Value::String(row.arguments)),
+        }
+    }
 }
 
 /// Why an answer ended before its model was done.

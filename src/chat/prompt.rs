@@ -45,18 +45,22 @@ pub(super) fn quoted(passages: &[Passage]) -> String {
     let mut quoted = String::with_capacity(8 * 1024);
     quoted.push_str("The passages:");
     for (n, passage) in (1..).zip(passages) {
-        let file = passage.file_name.replace(['"', '<', '>', '\n'], " ");
-        let text = passage.text.replace("<passage", "‹passage").replace("</passage", "‹/passage");
-        let page = if passage.page == passage.page_end {
-            passage.page.to_string()
-        } else {
-            format!("{}-{}", passage.page, passage.page_end)
-        };
-        quoted.push_str(&format!(
-            "\n\n<passage n=\"{n}\" file=\"{file}\" page=\"{page}\">\n{text}\n</passage>"
-        ));
+        quoted.push_str("\n\n");
+        quoted.push_str(&fenced(n, passage));
     }
     quoted
+}
+
+/// A passage as the model reads it, with the number to cite it by.
+pub(super) fn fenced(n: usize, passage: &Passage) -> String {
+    let file = passage.file_name.replace(['"', '<', '>', '\n'], " ");
+    let text = passage.text.replace("<passage", "‹passage").replace("</passage", "‹/passage");
+    let page = if passage.page == passage.page_end {
+        passage.page.to_string()
+    } else {
+        format!("{}-{}", passage.page, passage.page_end)
+    };
+    format!("<passage n=\"{n}\" file=\"{file}\" page=\"{page}\">\n{text}\n</passage>")
 }
 
 const GO_ON: &str = "\

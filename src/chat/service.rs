@@ -26,6 +26,7 @@ use crate::retrieval::Retriever;
 use crate::runtime::Tasks;
 use crate::store::turns::{self, Turn};
 use crate::store::{Db, DbError, nodes};
+use crate::tools::Toolbox;
 use crate::types::{ConversationId, Ctx, NodeId, Question, TurnId};
 use sha2::{Digest, Sha256};
 use std::ops::Deref;
@@ -51,6 +52,7 @@ pub struct ChatParts {
     pub router: Router,
     pub max_output_tokens: u32,
     pub retriever: Retriever,
+    pub toolbox: Toolbox,
     pub limiter: RateLimiter,
     pub plans: Plans,
 }
@@ -371,6 +373,10 @@ fn fingerprint(asked: &Asked) -> Vec<u8> {
         What::Edit { of, .. } => hash.update([&[0, 1], of.uuid().as_bytes().as_slice()].concat()),
         What::Regenerate { message, .. } => {
             hash.update([&[0, 2], message.uuid().as_bytes().as_slice()].concat());
+        }
+        What::Decision { approval, approved, .. } => {
+            hash.update([0, 4, u8::from(*approved)]);
+            hash.update(approval.uuid());
         }
         What::Given(given) => hash.update([&[0, 3], given.fingerprint.as_slice()].concat()),
     }

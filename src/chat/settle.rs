@@ -124,7 +124,7 @@ impl Settlement {
             answer: opened.answer,
             assistant: opened.billed_to,
             prices: opened.prices.clone(),
-            embedding_model: opened.space.name().to_owned(),
+            embedding_model: opened.space.billed_as().to_owned(),
             citations: citations(&answer.passages).collect(),
             bills: bills(&answer, &steps),
             steps,

@@ -2,7 +2,7 @@
 
 use super::log::TurnLog;
 use super::part::Part;
-use crate::llm::{ChatEvent, ToolCall};
+use crate::llm::{ChatEvent, Content, ToolCall};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -16,8 +16,10 @@ pub(super) struct Speech {
     pub(super) text: String,
     /// All that the model wrote in this step, thoughts and calls included.
     pub(super) written: String,
-    /// The calls of this step.
-    pub(super) calls: Vec<ToolCall>,
+    /// What the model said in this step, as it wants it back with the results of its calls.
+    pub(super) said: Vec<Content>,
+    /// Text of an earlier step comes before it: a paragraph ends there.
+    apart: bool,
     open: Option<(Block, String)>,
     blocks: u32,
 }
@@ -31,7 +33,15 @@ enum Block {
 impl Speech {
     pub(super) fn new(log: Arc<TurnLog>) -> Self {
         let (text, written) = (String::new(), String::new());
-        Self { log, text, written, calls: Vec::new(), open: None, blocks: 0 }
+        Self { log, text, written, said: Vec::new(), apart: false, open: None, blocks: 0 }
+    }
+
+    /// The calls of this step.
+    pub(super) fn calls(&self) -> impl Iterator<Item = &ToolCall> {
+        self.said.iter().filter_map(|content| match content {
+            Content::ToolCall(call) => Some(call),
+            _ => None,
+        })
     }
 
     /// True when there is more than anybody will read.
@@ -43,18 +53,26 @@ impl Speech {
     pub(super) fn say(&mut self, event: ChatEvent) -> bool {
         match event {
             ChatEvent::Text(text) => self.words(Block::Text, &text),
-            ChatEvent::Reasoning { text, .. } => self.words(Block::Reasoning, &text),
+            ChatEvent::Reasoning { text, signature } => {
+                self.think(&text, signature);
+                self.words(Block::Reasoning, &text)
+            }
             ChatEvent::ToolBegin { id, name, signature, .. } => {
                 self.close();
                 self.written.push_str(&name);
                 let part =
                     Part::ToolInputStart { tool_call_id: id.clone(), tool_name: name.clone() };
                 self.log.append(&part);
-                self.calls.push(ToolCall { id, name, arguments: String::new(), signature });
+                let call = ToolCall { id, name, arguments: String::new(), signature };
+                self.said.push(Content::ToolCall(call));
                 true
             }
             ChatEvent::ToolInput { index, json } => {
-                let call = usize::try_from(index).ok().and_then(|n| self.calls.get_mut(n));
+                let calls = self.said.iter_mut().filter_map(|content| match content {
+                    Content::ToolCall(call) => Some(call),
+                    _ => None,
+                });
+                let call = usize::try_from(index).ok().and_then(|n| { calls }.nth(n));
                 let Some(call) = call else { return false };
                 call.arguments.push_str(&json);
                 self.written.push_str(&json);
@@ -72,16 +90,38 @@ impl Speech {
         if text.is_empty() {
             return false;
         }
-        self.written.push_str(&text);
+        let mut text = text;
         if block == Block::Text {
+            self.note(&text);
+            if std::mem::take(&mut self.apart) {
+                text.insert_str(0, "\n\n");
+            }
             self.text.push_str(&text);
         }
+        self.written.push_str(&text);
         let id = self.block(block);
         self.log.append(&match block {
             Block::Text => Part::TextDelta { id, delta: text },
             Block::Reasoning => Part::ReasoningDelta { id, delta: text },
         });
         true
+    }
+
+    /// Keeps a thought. What follows a signature is another thought: the signature is of what it follows.
+    fn think(&mut self, more: &str, signature: Option<String>) {
+        if let Some(Content::Reasoning { text, signature: none @ None }) = self.said.last_mut() {
+            text.push_str(more);
+            *none = signature;
+            return;
+        }
+        self.said.push(Content::Reasoning { text: more.to_owned(), signature });
+    }
+
+    fn note(&mut self, more: &str) {
+        match self.said.last_mut() {
+            Some(Content::Text(text)) => text.push_str(more),
+            _ => self.said.push(Content::Text(more.to_owned())),
+        }
     }
 
     /// The id of the open block of this kind.
@@ -114,7 +154,7 @@ impl Speech {
     /// The calls of this step have all their arguments.
     pub(super) fn call(&mut self) {
         self.close();
-        for call in &self.calls {
+        for call in self.calls() {
             self.log.append(&Part::ToolInputAvailable {
                 tool_call_id: call.id.clone(),
                 tool_name: call.name.clone(),
@@ -123,11 +163,17 @@ impl Speech {
         }
     }
 
+    /// A further step begins, after the calls of this one.
+    pub(super) fn next_after_calls(&mut self) {
+        self.next_step();
+        self.apart = !self.text.is_empty();
+    }
+
     /// A further step begins.
     pub(super) fn next_step(&mut self) {
         self.close();
         self.written.clear();
-        self.calls.clear();
+        self.said.clear();
         self.log.append(&Part::FinishStep {});
         self.log.append(&Part::StartStep {});
     }

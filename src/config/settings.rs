@@ -50,6 +50,7 @@ pub const NAMES: &[&str] = &[
     "EXPORT_WEBHOOK_URL",
     "EXPORT_WEBHOOK_SECRET",
     "LEDGER_RETENTION_MONTHS",
+    "EGRESS_ALLOW",
     "LOG",
     "LOG_FORMAT",
 ];
@@ -151,6 +152,9 @@ pub struct Settings {
     /// `INGEST_CONCURRENCY`: documents ingested at once, default 2.
     pub ingest_concurrency: usize,
     pub exports: ExportSettings,
+    /// `EGRESS_ALLOW`: hosts, with or without a port, that tenants' tools may reach though their
+    /// addresses are not public; default none.
+    pub egress_allow: Vec<String>,
     /// `LOG`: a tracing filter, default `info`.
     pub log: String,
     /// `LOG_FORMAT`: pretty or json; default pretty in dev, json in serve.
@@ -191,6 +195,7 @@ impl Settings {
             ledger: ledger(l),
             ingest_concurrency: l.parse("INGEST_CONCURRENCY", "a number of documents", 2),
             exports: ExportSettings::read(l),
+            egress_allow: l.list("EGRESS_ALLOW"),
             log: l.text("LOG").unwrap_or_else(|| "info".into()),
             log_format: match l.text("LOG_FORMAT").as_deref() {
                 Some("json") => LogFormat::Json,

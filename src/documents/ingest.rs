@@ -308,7 +308,7 @@ impl Ingestor {
 async fn bill(tx: &mut Conn, document: &Document, work: &Work) -> Result<Bill, IngestError> {
     let provenance = if work.exact { Provenance::Exact } else { Provenance::Estimated };
     let quantity = i64::try_from(work.embedding_tokens).unwrap_or(i64::MAX);
-    let embedding = Price::of(tx, document.tenant_id, work.space.name()).await?;
+    let embedding = Price::of(tx, document.tenant_id, work.space.billed_as()).await?;
     let items = vec![
         Item::exact(Meter::Pages, i64::from(count(work.extracted.pages.len()))),
         Item::exact(Meter::StoredBytes, document.bytes),
@@ -319,7 +319,7 @@ async fn bill(tx: &mut Conn, document: &Document, work: &Work) -> Result<Bill, I
         user: document.user_id,
         assistant: None,
         source: Source::Document(document.id),
-        embedding_model: Some(work.space.name().to_owned()),
+        embedding_model: Some(work.space.billed_as().to_owned()),
         prices: Prices { embedding, ..Prices::default() },
         first_step: 0,
         steps: vec![StepBill { model: None, items }],

@@ -23,6 +23,11 @@ pub trait Embedder: Send + Sync {
     /// Names the vector space: vectors of different names must never be compared.
     fn name(&self) -> &str;
 
+    /// The name under which it has a price: its provider's, whatever the dimensions.
+    fn billed_as(&self) -> &str {
+        self.name()
+    }
+
     /// The length of each vector.
     fn dimensions(&self) -> usize;
 

@@ -1,6 +1,6 @@
 //! Tokens of a prompt: those of its texts and those of its envelope.
 
-use super::{ChatMessage, Content};
+use super::{ChatMessage, ChatRequest, Content};
 
 pub use crate::text::tokens::{count, truncate};
 
@@ -19,6 +19,16 @@ pub fn count_messages(messages: &[ChatMessage]) -> u32 {
             message.content.iter().map(count_content).fold(PER_MESSAGE, u32::saturating_add)
         })
         .fold(PER_PROMPT, u32::saturating_add)
+}
+
+/// How many input tokens a request is, what it says of tools included.
+#[must_use]
+pub fn count_request(request: &ChatRequest) -> u32 {
+    let tools = request.tools.iter().map(|tool| {
+        let texts = [&tool.name, &tool.description, &tool.parameters.to_string()];
+        texts.iter().map(|text| count(text)).fold(PER_TOOL, u32::saturating_add)
+    });
+    tools.fold(count_messages(&request.messages), u32::saturating_add)
 }
 
 /// Providers count a picture by its size in pixels; this is a large one in full detail.

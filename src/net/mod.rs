@@ -7,6 +7,7 @@
 
 mod backoff;
 mod client;
+mod egress;
 mod refusal;
 mod sse;
 
@@ -15,5 +16,6 @@ pub(crate) mod script;
 
 pub use backoff::{Backoff, retry_after};
 pub use client::{ClientError, ClientOptions, client, client_builder, describe};
+pub use egress::{Egress, EgressError, Incoming, Outgoing, place};
 pub use refusal::{Complaint, Refusal};
 pub use sse::{Event, EventStream, IdleLimit, MAX_EVENT_BYTES, SseError, events};

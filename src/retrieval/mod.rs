@@ -10,5 +10,5 @@ mod snippet;
 pub use fusion::fuse;
 pub use index::{IndexError, OWN_INDEX_FROM, give_own_index};
 pub use passage::Passage;
-pub use retriever::{RetrieveError, Retriever};
+pub use retriever::{Found, RetrieveError, Retriever};
 pub use snippet::best_window;

@@ -14,6 +14,7 @@ mod vector;
 
 pub mod allowances;
 pub mod api_keys;
+pub mod approvals;
 pub mod assistant_drafts;
 pub mod assistant_versions;
 pub mod assistants;
@@ -54,6 +55,7 @@ pub mod routes;
 pub mod seals;
 pub mod segments;
 pub mod tenant_embeddings;
+pub mod tenant_tools;
 pub mod tenants;
 pub mod turns;
 pub mod usage;

@@ -34,6 +34,23 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
 
+    approvals (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        turn_id -> Uuid,
+        call_id -> Text,
+        tool -> Text,
+        arguments -> Text,
+        signature -> Nullable<Text>,
+        state -> Text,
+        created_at -> Timestamptz,
+        decided_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
     assistant_versions (tenant_id, assistant_id, number) {
         tenant_id -> Uuid,
         assistant_id -> Uuid,
@@ -649,6 +666,24 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
 
+    tenant_tools (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        name -> Text,
+        description -> Text,
+        parameters -> Jsonb,
+        method -> Text,
+        url -> Text,
+        header_names -> Array<Nullable<Text>>,
+        headers -> Nullable<Bytea>,
+        needs_approval -> Bool,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
     tenants (tenant_id) {
         tenant_id -> Uuid,
         slug -> Text,
@@ -790,6 +825,7 @@ diesel::joinable!(tenant_embeddings -> tenants (tenant_id));
 diesel::joinable!(tenant_models -> tenants (tenant_id));
 diesel::joinable!(tenant_prices -> tenants (tenant_id));
 diesel::joinable!(tenant_routes -> tenants (tenant_id));
+diesel::joinable!(tenant_tools -> tenants (tenant_id));
 diesel::joinable!(tenants -> plans (plan));
 diesel::joinable!(usage_daily -> tenants (tenant_id));
 diesel::joinable!(usage_ledger -> tenants (tenant_id));
@@ -797,6 +833,7 @@ diesel::joinable!(users -> tenants (tenant_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     api_keys,
+    approvals,
     assistant_versions,
     assistants,
     audit_log,
@@ -838,6 +875,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     tenant_models,
     tenant_prices,
     tenant_routes,
+    tenant_tools,
     tenants,
     turn_segments,
     turns,

@@ -32,6 +32,33 @@ pub async fn is_time_zone(conn: &mut Conn, name: &str) -> QueryResult<bool> {
     Ok(row.found)
 }
 
+/// What the clock on a tenant's wall says.
+#[derive(QueryableByName)]
+pub struct LocalTime {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    pub date: String,
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    pub time: String,
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    pub weekday: String,
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    pub zone: String,
+}
+
+/// Now, in the time zone of a tenant.
+pub async fn local_time(conn: &mut Conn, tenant: TenantId) -> QueryResult<Option<LocalTime>> {
+    diesel::sql_query(
+        "SELECT to_char(at, 'YYYY-MM-DD') AS date, to_char(at, 'HH24:MI') AS time,
+                to_char(at, 'FMDay') AS weekday, time_zone AS zone
+         FROM tenants, LATERAL (SELECT now() AT TIME ZONE time_zone AS at) AS local
+         WHERE tenant_id = $1",
+    )
+    .bind::<diesel::sql_types::Uuid, _>(tenant)
+    .get_result(conn)
+    .await
+    .optional()
+}
+
 impl Tenant {
     /// The tenant of this transaction, or with a system transaction any.
     pub async fn find(conn: &mut Conn, id: TenantId) -> QueryResult<Option<Self>> {

@@ -64,6 +64,12 @@ impl Ctx {
         self.role.manages_assistants() && self.within_scope(Scope::Admin)
     }
 
+    /// May define what tools do, and with which secrets.
+    #[must_use]
+    pub fn manages_tools(&self) -> bool {
+        self.manages_assistants()
+    }
+
     /// May see and revoke the keys of others.
     #[must_use]
     pub fn manages_keys(&self) -> bool {

@@ -97,6 +97,10 @@ ids! {
     MessageId,
     /// One question and its answer, with its log and its bill.
     TurnId,
+    /// A tool that a tenant defined.
+    ToolId,
+    /// A call of a tool that waits for a person's word.
+    ApprovalId,
     /// One run of the server program.
     NodeId,
 }

@@ -133,14 +133,14 @@ impl Vectors {
     ) -> Result<(), EmbedRefused> {
         let quantity = i64::try_from(tokens).unwrap_or(i64::MAX);
         let provenance = if exact { Provenance::Exact } else { Provenance::Estimated };
-        let embedding = Price::of(tx, ctx.tenant, space.name()).await?;
+        let embedding = Price::of(tx, ctx.tenant, space.billed_as()).await?;
         let items = vec![Item { meter: Meter::EmbeddingTokens, quantity, provenance }];
         let bill = Bill {
             tenant: ctx.tenant,
             user: ctx.user,
             assistant: None,
             source: Source::Request(Uuid::now_v7()),
-            embedding_model: Some(space.name().to_owned()),
+            embedding_model: Some(space.billed_as().to_owned()),
             prices: Prices { embedding, ..Prices::default() },
             first_step: 0,
             steps: vec![StepBill { model: None, items }],

@@ -8,6 +8,7 @@ use crate::store::{
     Db, DbError, conversations, exported, nodes, refresh_tokens, segments, turns, ws_tickets,
 };
 use crate::telemetry::MetricsPage;
+use crate::tools::Toolbox;
 use std::time::Duration;
 
 const EVERY: Duration = Duration::from_secs(60);
@@ -18,6 +19,7 @@ pub struct Janitor {
     pub limiter: RateLimiter,
     pub plans: Plans,
     pub models: Catalogue,
+    pub toolbox: Toolbox,
     pub login: Login,
     pub keys: KnownKeys,
     pub metrics: MetricsPage,
@@ -33,6 +35,7 @@ pub fn run_janitor(tasks: &Tasks, janitor: Janitor) {
             janitor.limiter.sweep();
             janitor.plans.sweep();
             janitor.models.sweep();
+            janitor.toolbox.sweep();
             janitor.login.sweep();
             janitor.keys.sweep();
             janitor.metrics.upkeep();

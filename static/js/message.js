@@ -49,10 +49,11 @@ export class QuestionView {
   }
 }
 
-/** An answer. `onCite(citation)` opens a source; `onRegenerate(id)` asks for another; `onTurn(id, step)` turns to one. */
+/** An answer. `onCite(citation)` opens a source; `onDecide(turn, approval, yes)` says a word on a call; `onRegenerate(id)` asks for another; `onTurn(id, step)` turns to one. */
 export class AnswerView {
-  constructor({ onCite, onRegenerate, onTurn, onDrawn }) {
+  constructor({ onCite, onDecide, onRegenerate, onTurn, onDrawn }) {
     this.onCite = onCite;
+    this.onDecide = onDecide;
     this.onRegenerate = onRegenerate;
     this.onTurn = onTurn;
     this.onDrawn = onDrawn ?? (() => {});
@@ -139,7 +140,18 @@ export class AnswerView {
       fill(this.notice, icon("alert"), h("span", { dir: "auto" }, turn.errorText ?? "This answer was not finished."),
         this.id ? iconButton("retry", "Ask again", { text: true, class: "button idle-only", onclick: () => this.onRegenerate(this.id) }) : null);
     }
-    fill(this.foot, this.#sources(), this.#meta());
+    fill(this.foot, this.turn.approvals.map((approval) => this.#approval(approval)), this.#sources(), this.#meta());
+  }
+
+  /** What would be sent is shown as it is: that is what is agreed to. */
+  #approval(approval) {
+    const decide = (yes) => () => this.onDecide(this.turn.id, approval, yes);
+    return h("section", { class: "approval", "data-testid": "approval", "aria-label": `Approve ${approval.tool_name}?` },
+      h("p", null, "Shall ", h("code", { dir: "ltr" }, approval.tool_name), " be called with this?"),
+      h("pre", { dir: "ltr", tabindex: "0" }, JSON.stringify(approval.input, null, 2)),
+      h("div", { class: "approval-buttons" },
+        h("button", { type: "button", class: "button idle-only", "data-testid": "approve", onclick: decide(true) }, "Approve"),
+        h("button", { type: "button", class: "button idle-only", "data-testid": "decline", onclick: decide(false) }, "Decline")));
   }
 
   #sources() {

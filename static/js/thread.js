@@ -85,6 +85,7 @@ export class Thread extends EventTarget {
   #answer() {
     return new AnswerView({
       onCite: this.onCite,
+      onDecide: (turn, approval, yes) => this.decide(turn, approval, yes),
       onRegenerate: (id) => this.regenerate(id),
       onTurn: (id, step) => this.turnTo(id, step),
       onDrawn: () => this.#emit("drawn"),
@@ -103,6 +104,19 @@ export class Thread extends EventTarget {
   /** Asks for another answer; the old one stays beside it. */
   regenerate(id) {
     this.#begin({ regenerate: id });
+  }
+
+  /** Says yes or no to a call. The turn that goes on from there is announced, as those of other tabs are. */
+  async decide(turn, approval, approved) {
+    if (this.busy) return;
+    const path = `/v1/turns/${encodeURIComponent(turn)}/approvals/${encodeURIComponent(approval.approval_id)}`;
+    const init = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ approved }) };
+    try {
+      const response = await this.api.fetch(path, init);
+      await response.body?.cancel();
+    } catch (problem) {
+      complain(problem);
+    }
   }
 
   /** Shows another version of a message, with what follows it. */

@@ -8,6 +8,7 @@ const FLOORS: &[&[&str]] = &[
     &["main", "lib", "cli", "app", "dev"],
     &["api", "worker"],
     &["accounts", "chat", "documents", "vectors", "workflow", "webhook"],
+    &["tools"],
     &["auth", "limiter", "metering", "export", "llm", "embedding", "retrieval", "jobs", "audit"],
     &["store", "cluster", "net", "mail", "blob"],
     &["config", "telemetry", "runtime", "types", "text"],

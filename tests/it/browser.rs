@@ -341,6 +341,68 @@ async fn browser_makes_an_assistant_tries_it_and_publishes_it_to_a_member() {
 }
 
 /// A browser whose user has logged in.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium and ChromeDriver; .ci/run has them"]
+async fn browser_asks_nobody_else_whatever_an_answer_says() {
+    let world = World::start().await;
+    world.user(ADDRESS).await;
+    let browser = logged_in(&world.base).await;
+    let spy = Provider::start().await;
+    let payloads = [
+        "![a]({}/1.png?secret)",
+        "<img src={}/2.png>",
+        "[![a]({}/3.png)]({}/4)",
+        "![a][r]\n\n[r]: {}/5.png",
+        "<link rel=preload href={}/6 as=image>",
+        "<style>@import url({}/7)</style>",
+        "<svg><image href={}/8></svg>",
+        "<iframe src={}/9></iframe>",
+        "<meta http-equiv=refresh content='0;url={}/10'>",
+        "`{}/11` and {}/12",
+        "<video poster={}/13 src={}/14></video>",
+        "| ![a]({}/15) |\n|---|\n| <img srcset='{}/16 2x'> |",
+        "```html\n<img src={}/17>\n```",
+        "<{}/18>",
+    ];
+    let text = payloads.join("\n\n").replace("{}", &spy.url) + "\n\nThat is all.";
+    // Letter by letter: what is half there is drawn, too.
+    let pieces: Vec<String> = text.chars().map(String::from).collect();
+    let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+    world.provider.next(Script::text(&pieces, 10, 10));
+    browser.ask("Show me").await;
+    browser.answer("complete", "That is all.").await;
+    assert_eq!(spy.heads(), Vec::<String>::new(), "no request left the page");
+    assert_eq!(browser.complaints().await, Vec::<Value>::new(), "and none was tried");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium and ChromeDriver; .ci/run has them"]
+async fn browser_shows_what_a_call_would_send_and_makes_it_when_approved() {
+    let settings = vec![("EGRESS_ALLOW", "127.0.0.1".to_owned())];
+    let world = World::with(WorldOptions { settings, ..WorldOptions::default() }).await;
+    let shop = Provider::start().await;
+    let anna = crate::assistants::owner(&world, ADDRESS).await;
+    let tool = json!({"name": "refund", "description": "Pays back.", "method": "POST",
+        "parameters": {"type": "object"}, "url": format!("{}/refunds", shop.url)});
+    assert_eq!(anna.post("/v1/tools", tool).await.0, 201);
+    let (_, list) = anna.get("/v1/assistants").await;
+    let path = format!("/v1/assistants/{}", list["data"][0]["id"].as_str().unwrap());
+    assert_eq!(anna.patch(&path, json!({"tools": ["refund"]})).await.0, 200);
+    assert_eq!(anna.post(&format!("{path}/publish"), json!({})).await.0, 200);
+    world.provider.next(Script::calls("", &[("c1", "refund", r#"{"order": 4711}"#)], 10, 1));
+    world.provider.next(Script::text(&["It is paid back."], 10, 3));
+    let browser = logged_in(&world.base).await;
+    browser.ask("My money back").await;
+    assert!(browser.see("approval").await.text().await.unwrap().contains("4711"));
+    browser.reload().await;
+    assert!(browser.see("approval").await.text().await.unwrap().contains("4711"));
+    assert_eq!(shop.calls(), 0);
+    browser.click("approve").await;
+    browser.answer("complete", "It is paid back.").await;
+    assert_eq!(shop.requests(), [json!({"order": 4711})]);
+    assert_eq!(browser.complaints().await, Vec::<Value>::new());
+}
+
 async fn logged_in(base: &str) -> Browser {
     let browser = Browser::open(base).await;
     browser.log_in("acme", ADDRESS).await;

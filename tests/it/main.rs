@@ -58,6 +58,7 @@ mod sessions;
 mod shutdown;
 mod slow_readers;
 mod steps;
+mod tools;
 mod uploads;
 mod usage;
 mod websocket;

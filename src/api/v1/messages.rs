@@ -4,7 +4,8 @@ use crate::api::body::Body;
 use crate::api::principal::Principal;
 use crate::api::problem::Problem;
 use crate::api::state::State;
-use crate::chat::{CitationData, ConversationEvent, UsageData};
+use crate::chat::{ApprovalData, CitationData, ConversationEvent, UsageData};
+use crate::store::approvals::Approval;
 use crate::store::conversations::{self, Conversation};
 use crate::store::ledger;
 use crate::store::messages::{self, Message};
@@ -33,6 +34,9 @@ pub(crate) struct MessageView {
     /// complete, stopped or failed.
     status: String,
     citations: Vec<CitationData>,
+    /// The calls that wait for the reader's word; left out when there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    approvals: Vec<ApprovalData>,
     usage: Option<UsageData>,
     created_at: DateTime<Utc>,
 }
@@ -149,15 +153,21 @@ async fn view(
     for row in citations::of_turns(tx, tenant, &turns).await? {
         citations.entry(row.turn_id).or_default().push(row.into());
     }
+    let mut waiting: HashMap<TurnId, Vec<ApprovalData>> = HashMap::new();
+    for row in Approval::waiting(tx, tenant, &turns).await? {
+        waiting.entry(row.turn_id).or_default().push(row.into());
+    }
     let billed = ledger::of_turns(tx, tenant, &turns).await?;
     let one = |row: Message| {
         let answer = row.role == "assistant";
         let cited = answer.then(|| citations.remove(&row.turn_id)).flatten();
+        let waits = answer.then(|| waiting.remove(&row.turn_id)).flatten();
         MessageView {
             id: row.id,
             parent_id: row.parent_id,
             siblings: families.of(row.parent_id),
             citations: cited.unwrap_or_default(),
+            approvals: waits.unwrap_or_default(),
             usage: answer.then(|| UsageData::billed(&billed, row.turn_id)).flatten(),
             role: row.role,
             turn_id: row.turn_id,

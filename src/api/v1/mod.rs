@@ -1,5 +1,6 @@
 //! The resources of the API, one file each.
 
+pub(super) mod approvals;
 pub(super) mod assistant_edits;
 pub(super) mod assistant_versions;
 pub(super) mod assistants;
@@ -20,6 +21,7 @@ pub(super) mod receipt;
 pub(super) mod server;
 pub(super) mod tenant_embeddings;
 pub(super) mod tenant_models;
+pub(super) mod tools;
 pub(super) mod turns;
 pub(super) mod upload;
 pub(super) mod usage;

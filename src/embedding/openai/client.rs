@@ -215,6 +215,10 @@ impl Embedder for OpenAiEmbedder {
         &self.model.name
     }
 
+    fn billed_as(&self) -> &str {
+        &self.model.model
+    }
+
     fn dimensions(&self) -> usize {
         self.model.dimensions
     }

@@ -23,3 +23,4 @@ pub use catalogue::{Catalogue, Listed, RouteError};
 pub use failover::Router;
 pub use list::{CatalogueError, LIST, ModelEntry, RouteEntry, load_models};
 pub use route::{AfterCut, Candidate, Capabilities, Route};
+pub use vault::Vault;

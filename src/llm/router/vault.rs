@@ -1,6 +1,6 @@
-//! Tenants' keys at rest: XChaCha20-Poly1305 under a key derived from the server's secret.
+//! Tenants' secrets at rest: XChaCha20-Poly1305 under a key derived from the server's secret.
 //!
-//! What is sealed belongs to one tenant and one provider: moved to another row it does not open. The table
+//! What is sealed belongs to one tenant and one thing, such as a provider: moved to another row it does not open. The table
 //! alone, a backup for instance, opens nothing.
 
 use crate::types::{Secret, TenantId};
@@ -13,11 +13,12 @@ const NONCE: usize = 24;
 
 /// Seals and opens.
 #[derive(Clone)]
-pub(super) struct Vault(XChaCha20Poly1305);
+pub struct Vault(XChaCha20Poly1305);
 
 impl Vault {
     /// The same secret makes the same vault on every node.
-    pub(super) fn new(secret: &Secret) -> Self {
+    #[must_use]
+    pub fn new(secret: &Secret) -> Self {
         #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
         let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(secret.expose().as_bytes())
             .expect("any length is a key");
@@ -26,7 +27,8 @@ impl Vault {
     }
 
     /// `None` only when a key is too long to be one.
-    pub(super) fn seal(&self, tenant: TenantId, provider: &str, key: &Secret) -> Option<Vec<u8>> {
+    #[must_use]
+    pub fn seal(&self, tenant: TenantId, provider: &str, key: &Secret) -> Option<Vec<u8>> {
         let nonce: [u8; NONCE] = rand::random();
         let bound = bound(tenant, provider);
         let payload = Payload { msg: key.expose().as_bytes(), aad: &bound };
@@ -35,7 +37,8 @@ impl Vault {
     }
 
     /// `None`: sealed for somebody else, under another secret, or damaged.
-    pub(super) fn open(&self, tenant: TenantId, provider: &str, sealed: &[u8]) -> Option<Secret> {
+    #[must_use]
+    pub fn open(&self, tenant: TenantId, provider: &str, sealed: &[u8]) -> Option<Secret> {
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE>()?;
         let bound = bound(tenant, provider);
         let payload = Payload { msg: sealed, aad: &bound };

@@ -24,7 +24,8 @@ async fn every_described_route_is_there() {
     for (method, path) in api::table() {
         let method: Method = method.to_uppercase().parse().unwrap();
         let id = uuid::Uuid::now_v7().to_string();
-        let asked = path.replace("{id}", &id).replace("{page}", "1").replace("{tenant}", "acme");
+        let asked = path.replace("{id}", &id).replace("{approval}", &id).replace("{page}", "1");
+        let asked = asked.replace("{tenant}", "acme");
         let response = anna.request(method.clone(), &asked).body("{}").send().await.unwrap();
         let (status, body) = problem(response).await;
         let detail = body["detail"].as_str().unwrap_or_default();

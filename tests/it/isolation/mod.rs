@@ -57,6 +57,7 @@ struct Belongings {
     message: String,
     key: String,
     assistant: String,
+    tool: String,
 }
 
 /// An owner with an assistant, a document, a finished turn and a ticket: a row in every table.
@@ -88,9 +89,21 @@ async fn settled_in(world: &World, email: &str, secret: &str) -> (User, Belongin
     let assistant = made["id"].as_str().unwrap().to_owned();
     let publish = format!("/v1/assistants/{assistant}/publish");
     assert_eq!(user.post(&publish, serde_json::json!({})).await.0, 200);
+    let new = serde_json::json!({"name": "order_status", "description": "Where an order is.",
+        "parameters": {"type": "object"}, "method": "GET", "url": "https://shop.test/{id}"});
+    let (status, made) = user.post("/v1/tools", new).await;
+    assert_eq!(status, 201, "{made}");
+    let tool = made["id"].as_str().unwrap().to_owned();
+    // The turn's own id does for the call that waits in it.
+    let waits = format!(
+        "INSERT INTO approvals (tenant_id, id, turn_id, call_id, tool, arguments)
+           VALUES ('{}', '{turn}', '{turn}', 'c1', 'order_status', '{{}}')",
+        user.tenant_id
+    );
+    world.database.run(&waits).await;
     world.database.run(&what_others_write(&user)).await;
     world.database.until("SELECT (count(*) = 0)::int::bigint AS n FROM ledger_batches").await;
-    (user, Belongings { file, turn, conversation, message, key, assistant })
+    (user, Belongings { file, turn, conversation, message, key, assistant, tool })
 }
 
 /// Rows of a tenant that its own work does not make: the operator's, and the sealer's.

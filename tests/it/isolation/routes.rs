@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// A route with its placeholders filled: `id` for the thing, page 1.
 fn filled(path: &str, id: &str) -> String {
-    path.replace("{id}", id).replace("{page}", "1")
+    path.replace("{id}", id).replace("{approval}", id).replace("{page}", "1")
 }
 
 fn random() -> String {
@@ -21,8 +21,10 @@ fn method(name: &str) -> Method {
 
 /// The status and the body, without what differs from one request to the next.
 async fn outcome(request: reqwest::RequestBuilder, message: &str) -> (u16, Value) {
-    let body =
-        json!({"text": "Hello?", "title": "Mine", "message_id": message, "version": 1, "collection": null}).to_string();
+    let body = json!({"text": "Hello?", "title": "Mine", "message_id": message, "version": 1,
+        "collection": null, "approved": false, "name": "a_tool", "description": "A tool.",
+        "parameters": {"type": "object"}, "method": "GET", "url": "https://shop.test/"});
+    let body = body.to_string();
     // Some routes say it in a sentence to those who do not ask for problems.
     let request = request.header("accept", "application/problem+json");
     let response = request.body(body).send().await.unwrap();
@@ -44,6 +46,7 @@ impl Belongings {
             Some("conversations" | "chat") => &self.conversation,
             Some("api-keys") => &self.key,
             Some("models" | "assistants") => &self.assistant,
+            Some("tools") => &self.tool,
             _ => panic!("{path} has an id of a new kind: let somebody own one and walk it"),
         }
     }
@@ -131,7 +134,7 @@ async fn a_colleagues_conversations_are_not_there_either() {
     let ben = world.user("ben@acme.test").await;
     let mut routes = routes_with_ids();
     // Those are everybody's or every owner's, this is for those who pay, and an owner sees all keys.
-    let shared = ["/v1/files", "/v1/api-keys", "/v1/models", "/v1/assistants"];
+    let shared = ["/v1/files", "/v1/api-keys", "/v1/models", "/v1/assistants", "/v1/tools"];
     let seen = |path: &str| shared.iter().any(|beginning| path.starts_with(beginning));
     routes.retain(|(_, path)| !seen(path) && !path.ends_with("/receipt"));
     assert!(routes.len() >= 7);

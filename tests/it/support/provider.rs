@@ -135,6 +135,7 @@ struct Shared {
     paths: Mutex<Vec<String>>,
     embeddings: Mutex<Vec<Value>>,
     embedding_scripts: Mutex<VecDeque<Script>>,
+    heads: Mutex<Vec<String>>,
     gate: Semaphore,
     open: watch::Sender<usize>,
     waiting: watch::Sender<usize>,
@@ -173,6 +174,7 @@ impl Provider {
             paths: Mutex::default(),
             embeddings: Mutex::default(),
             embedding_scripts: Mutex::default(),
+            heads: Mutex::default(),
             gate: Semaphore::new(0),
             open: watch::channel(0).0,
             waiting: watch::channel(0).0,
@@ -243,6 +245,11 @@ impl Provider {
         self.shared.paths.lock().unwrap().clone()
     }
 
+    /// The first lines and headers of all requests so far.
+    pub fn heads(&self) -> Vec<String> {
+        self.shared.heads.lock().unwrap().clone()
+    }
+
     /// How many chat requests there were.
     pub fn calls(&self) -> usize {
         self.shared.calls.load(Ordering::SeqCst)
@@ -250,10 +257,12 @@ impl Provider {
 }
 
 async fn converse(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
-    let (path, body) = read_request(&mut stream).await?;
+    let (asked, body) = read_request(&mut stream).await?;
+    let path = asked.split_whitespace().nth(1).unwrap_or_default().to_owned();
     if path.ends_with("/embeddings") {
         return embed(stream, shared, body).await;
     }
+    shared.heads.lock().unwrap().push(asked);
     shared.calls.fetch_add(1, Ordering::SeqCst);
     let question = body["messages"].as_array().and_then(|all| all.last()?["content"].as_str());
     let call = Call { question: question.unwrap_or_default().into(), ..Call::default() };
@@ -346,7 +355,7 @@ async fn hung_up(stream: &mut TcpStream) -> std::io::Result<()> {
     }
 }
 
-/// The path with its query, and the body.
+/// The first line with the headers, and the body.
 async fn read_request(stream: &mut TcpStream) -> std::io::Result<(String, Value)> {
     let mut bytes = Vec::new();
     let mut piece = [0; 8192];
@@ -364,8 +373,7 @@ async fn read_request(stream: &mut TcpStream) -> std::io::Result<(String, Value)
             .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
             .map_or(0, |(_, value)| value.trim().parse().unwrap());
         if body.len() >= length {
-            let path = head.split_whitespace().nth(1).unwrap_or_default().to_owned();
-            return Ok((path, serde_json::from_str(body).unwrap_or(Value::Null)));
+            return Ok((head.to_owned(), serde_json::from_str(body).unwrap_or(Value::Null)));
         }
     }
 }
