@@ -3,7 +3,8 @@
 
 use super::accepted::Refused;
 use super::log::TurnLog;
-use super::open::{LEAST_OUTPUT, Opened, Order};
+use super::open::{LEAST_OUTPUT, Order};
+use super::opened::Opened;
 use super::part::{CitationData, NoticeData, Part};
 use super::prompt;
 use super::service::ChatParts;

@@ -20,6 +20,7 @@ mod log;
 mod merge;
 mod mirror;
 mod open;
+mod opened;
 mod part;
 mod prompt;
 mod recovery;

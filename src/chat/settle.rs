@@ -2,7 +2,8 @@
 
 use super::answer::{Answer, End, citations};
 use super::log::{encode, json_lines};
-use super::open::{Opened, Order};
+use super::open::Order;
+use super::opened::Opened;
 use super::part::{CitationData, ErrorData, FinishData, Part, UsageData};
 use super::step::{Step, json, quantity};
 use crate::llm::FinishReason;

@@ -74,7 +74,9 @@ async fn each_route_is_open_to_one_scope_and_a_refusal_names_it() {
             let id = uuid::Uuid::now_v7().to_string();
             let asked = path.replace("{id}", &id).replace("{page}", "1");
             let method: Method = name.to_uppercase().parse().unwrap();
-            let response = program.request(method, &asked).body("{}").send().await.unwrap();
+            let request =
+                program.request(method, &asked).header("accept", "application/problem+json");
+            let response = request.body("{}").send().await.unwrap();
             let status = response.status().as_u16();
             let body: Value =
                 serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default();

@@ -10,8 +10,9 @@ use std::collections::BTreeSet;
 /// What this story has not, and where it is.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("event missed", "for readers that do not read: src/chat/feed.rs"),
-    ("part tool-output-available", "no assistant has tools of its own yet"),
-    ("part tool-output-error", "no assistant has tools of its own yet"),
+    ("part tool-output-available", "assistants with tools of their own: tools.rs"),
+    ("part tool-output-error", "the same"),
+    ("part data-approval", "the same"),
 ];
 
 /// Every frame, event and part that is described.

@@ -196,7 +196,7 @@ async fn an_upload_that_is_moved_under_is_embedded_again() {
         file["id"].as_str().unwrap()
     );
     let tokens = provider_vectors::tokens(FACTS[1].1);
-    assert_eq!(world.database.texts(&billed).await, [format!("words-96-96 {tokens}")]);
+    assert_eq!(world.database.texts(&billed).await, [format!("words-96 {tokens}")]);
     world.database.check_books().await;
 }
 

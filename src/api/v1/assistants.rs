@@ -52,6 +52,14 @@ pub(crate) struct DraftList {
     data: Vec<DraftView>,
 }
 
+/// What everybody sees, or with `drafts` what editors see.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Assistants {
+    Published(AssistantList),
+    Drafts(DraftList),
+}
+
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
@@ -83,7 +91,7 @@ impl DraftView {
 
 /// The assistants that can be asked; the first is the default.
 #[utoipa::path(get, path = "/v1/assistants", tag = "assistants", security(("bearer" = [])), params(ListQuery),
-    responses((status = 200, body = AssistantList), (status = 401, body = Problem),
+    responses((status = 200, body = Assistants), (status = 401, body = Problem),
         (status = 403, body = Problem)))]
 #[get("/v1/assistants")]
 pub(crate) async fn list(
@@ -97,7 +105,7 @@ pub(crate) async fn list(
         let found = Draft::list(&mut tx, ctx.tenant).await.map_err(DbError::from)?;
         tx.commit().await?;
         let data = found.into_iter().map(DraftView::from).collect();
-        return Ok(HttpResponse::Ok().json(DraftList { data }));
+        return Ok(HttpResponse::Ok().json(Assistants::Drafts(DraftList { data })));
     }
     let found = Assistant::list(&mut tx, ctx.tenant).await.map_err(DbError::from)?;
     tx.commit().await?;
@@ -110,7 +118,8 @@ pub(crate) async fn list(
         model: assistant.model.unwrap_or_else(|| state.default_model.clone()),
         language: assistant.language,
     };
-    Ok(HttpResponse::Ok().json(AssistantList { data: found.into_iter().map(view).collect() }))
+    let data = found.into_iter().map(view).collect();
+    Ok(HttpResponse::Ok().json(Assistants::Published(AssistantList { data })))
 }
 
 /// One assistant with its draft. For owners and admins.

@@ -1,0 +1,89 @@
+//! An opened turn: all that its answer is made from.
+
+use super::asked::Given;
+use super::{history, prompt};
+use crate::embedding::Space;
+use crate::llm::router::Route;
+use crate::llm::{ChatMessage, ChatRequest, Role, Sampling, ToolCall};
+use crate::metering::Prices;
+use crate::retrieval::Passage;
+use crate::tools::Offer;
+use crate::types::{AssistantId, MessageId};
+use std::sync::Arc;
+
+/// An opened turn.
+#[derive(Clone, Debug)]
+pub(super) struct Opened {
+    pub(super) question: MessageId,
+    /// What the question says.
+    pub(super) text: String,
+    pub(super) answer: MessageId,
+    /// Whose the conversation is.
+    pub(super) assistant: AssistantId,
+    /// Whose the turn is in the sums by assistant: nobody's when a model was named instead of one.
+    pub(super) billed_to: Option<AssistantId>,
+    /// The models that may answer.
+    pub(super) route: Arc<Route>,
+    /// What embeds the question, and is billed for it.
+    pub(super) space: Space,
+    /// What the turn was quoted.
+    pub(super) prices: Prices,
+    pub(super) instructions: String,
+    /// `None`: that of the question.
+    pub(super) language: Option<String>,
+    pub(super) temperature: Option<f32>,
+    /// Empty: all documents.
+    pub(super) collections: Vec<String>,
+    /// What the model may call.
+    pub(super) tools: Offer,
+    pub(super) history: Vec<ChatMessage>,
+    /// What was decided of a call that waited, and whether it may be made.
+    pub(super) decided: Option<(ToolCall, bool)>,
+    /// Instead of question and history.
+    pub(super) given: Option<Arc<Given>>,
+    pub(super) max_output: u32,
+}
+
+impl Opened {
+    /// The models that may answer, from one candidate on.
+    pub(super) fn models(&self, from: usize) -> Vec<String> {
+        self.route.candidates.iter().skip(from).map(|candidate| candidate.id.clone()).collect()
+    }
+
+    /// What to search for; `None` when no assistant answers.
+    pub(super) fn search_text(&self) -> Option<String> {
+        self.billed_to?;
+        Some(history::search_text(&self.text, &self.history))
+    }
+
+    /// What the model is asked, with these passages.
+    pub(super) fn request(&self, passages: &[Passage]) -> ChatRequest {
+        let mut messages = Vec::with_capacity(self.history.len() + 3);
+        if self.billed_to.is_some() {
+            // Two: providers keep in mind what is the same from turn to turn.
+            let system = prompt::system(&self.instructions, self.language.as_deref());
+            messages.push(ChatMessage::new(Role::System, system));
+            messages.push(ChatMessage::new(Role::System, prompt::quoted(passages)));
+        }
+        let Some(given) = &self.given else {
+            messages.extend_from_slice(&self.history);
+            messages.push(ChatMessage::new(Role::User, self.text.as_str()));
+            let mut request = ChatRequest::new("", messages, self.max_output);
+            request.sampling.temperature = self.temperature;
+            request.tools = self.tools.definitions();
+            return request;
+        };
+        messages.extend_from_slice(&given.messages);
+        ChatRequest {
+            tools: given.tools.clone(),
+            tool_choice: given.tool_choice.clone(),
+            format: given.format.clone(),
+            sampling: Sampling {
+                temperature: given.sampling.temperature.or(self.temperature),
+                ..given.sampling.clone()
+            },
+            effort: given.effort,
+            ..ChatRequest::new("", messages, self.max_output)
+        }
+    }
+}
