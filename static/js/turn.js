@@ -34,9 +34,6 @@ export function applyPart(turn, offset, part, first = offset) {
     case "start":
       turn.messageId = part.messageId ?? null;
       return Applied.Changed;
-    case "text-start":
-      if (turn.text && !turn.text.endsWith("\n\n")) turn.text += "\n\n"; // a second text part is a new paragraph
-      return Applied.Changed;
     case "text-delta":
       if (typeof part.delta === "string") turn.text += part.delta;
       return Applied.Changed;

@@ -120,6 +120,23 @@ test("events arrive alike in any pieces", () => {
   }
 });
 
+test("an answer of several steps is one text, as it is stored", () => {
+  const turn = newTurn("t");
+  const parts = [
+    { type: "start", messageId: "m" },
+    { type: "text-start", id: "t1" },
+    { type: "text-delta", id: "t1", delta: "It begins " },
+    { type: "text-end", id: "t1" },
+    { type: "finish-step" },
+    { type: "start-step" },
+    { type: "data-notice", data: { code: "model_changed", text: "Another one goes on." } },
+    { type: "text-start", id: "t2" },
+    { type: "text-delta", id: "t2", delta: "and goes on." },
+  ];
+  parts.forEach((part, offset) => applyPart(turn, offset, part));
+  assert.equal(turn.text, "It begins and goes on.");
+});
+
 test("a quote is found whatever the white space", () => {
   const page = "Intro.\n\nEveryone has 28 days\n of  leave per year. Other text.";
   const cut = (snippet) => {
