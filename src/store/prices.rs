@@ -125,7 +125,10 @@ impl Price {
             "SELECT v.of, p.* FROM reservations r
              CROSS JOIN LATERAL (
                SELECT q.key AS of, q.value AS version FROM jsonb_each_text(r.quoted) q
-               UNION ALL SELECT NULL, r.embedding_price_version) v
+               UNION ALL SELECT NULL, r.embedding_price_version
+               -- Reserved by a node of the last release.
+               UNION ALL SELECT t.model, r.price_version FROM turns t
+                 WHERE r.quoted = '{}' AND t.tenant_id = r.tenant_id AND t.id = r.turn_id) v
              CROSS JOIN LATERAL price_version($1, v.version) p
              WHERE r.tenant_id = $1 AND r.turn_id = $2 AND p.version IS NOT NULL",
         )

@@ -282,3 +282,28 @@ async fn a_node_that_dies_while_it_settles_a_turn_has_billed_it_once() {
         is_settled(database, provider, 1, &place).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_the_last_release_left_is_billed_as_it_was_quoted() {
+    let (database, provider, anna) = left_behind().await;
+    let node = Node::start(&database, &provider).await;
+    provider.next(Script::held(40, 20));
+    let mut stream = node.user(&anna).stream(json!({"text": "Count."})).await;
+    stream.until_text("w19").await;
+    until_journaled(&database, &stream, "w19").await;
+    node.kill().await;
+    // As nodes wrote it before turns had steps.
+    database
+        .run(
+            "UPDATE turns SET steps = '[]', prompt_tokens = 120;
+             UPDATE reservations SET quoted = '{}'",
+        )
+        .await;
+    expire_leases(&database).await;
+    let world = World::on(database, provider, WorldOptions::default()).await;
+    let answer = world.back(&anna).attach(&stream.turn(), -1).await.answer().await;
+    assert_eq!(answer.usage()["input_tokens"], 120);
+    let cost = "SELECT count(*) AS n FROM usage_ledger WHERE meter = 'output_tokens' AND cost_nano_usd > 0";
+    assert_eq!(world.database.number(cost).await, 1);
+    world.database.check_books().await;
+}
