@@ -160,7 +160,7 @@ const FILL: &str = "
     chunk AS (
       INSERT INTO chunks (tenant_id, id, document_id, seq, page, page_end, tokens, content)
       SELECT '{tenant}', id, '{document}', n + 10, 1, 1, 60,
-        (SELECT string_agg('word' || (random() * 2000 + 0 * n)::int, ' ') FROM generate_series(1, 50)) || ' rule ' || n
+        (SELECT string_agg('word' || (random() * 2000 + 0 * n + 0 * w)::int, ' ') FROM generate_series(1, 50) w) || ' rule ' || n
       FROM point)
     INSERT INTO embeddings (tenant_id, model_id, chunk_id, document_id, embedding)
     SELECT '{tenant}', {model}, point.id, '{document}',
