@@ -20,26 +20,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
-use support::{World, percentile};
+use support::{World, fill_chunks, percentile};
 
 const DIMENSIONS: usize = 384;
 const QUESTIONS: usize = 100;
 const TOP: usize = 10;
-
-/// Chunks of documents lie in clusters, so these do too: 200 topics with noise around them.
-const FILL: &str = "
-    WITH topic AS (
-      SELECT t, array_agg(random() - 0.5) AS v FROM generate_series(1, 200) t,
-        generate_series(1, 384) GROUP BY t),
-    point AS (
-      SELECT gen_random_uuid() AS id, n, 1 + n % 200 AS t FROM generate_series(1, {count}) n),
-    chunk AS (
-      INSERT INTO chunks (tenant_id, id, document_id, seq, page, page_end, tokens, content)
-      SELECT '{tenant}', id, '{document}', n + {from}, 1, 1, 1, '' FROM point)
-    INSERT INTO embeddings (tenant_id, model_id, chunk_id, document_id, embedding)
-    SELECT '{tenant}', {model}, point.id, '{document}',
-      (SELECT array_agg(x + 0.6 * (random() - 0.5) + 0 * point.n) FROM unnest(topic.v) x)::vector::halfvec
-    FROM point JOIN topic ON topic.t = point.t";
 
 async fn search(db: &Db, tenant: TenantId, model: i32, v: &HalfVec) -> (HashSet<String>, Duration) {
     let started = Instant::now();
@@ -59,18 +44,11 @@ async fn main() {
     println!("|---|---|---|---|---|---|");
     for (n, size) in [1_000, 5_000, 10_000, 20_000, 50_000].into_iter().enumerate() {
         let user = world.user(&format!("anna@tenant{n}.test")).await;
-        let file = user.has_document("a.txt", b"one").await;
-        let document = file["id"].as_str().unwrap();
+        user.has_document("a.txt", b"one").await;
         let model =
             world.database.number("SELECT max(id)::bigint AS n FROM embedding_models").await;
         let model = i32::try_from(model).unwrap();
-        let fill = FILL
-            .replace("{count}", &size.to_string())
-            .replace("{from}", "10")
-            .replace("{tenant}", &user.tenant_id)
-            .replace("{document}", document)
-            .replace("{model}", &model.to_string());
-        world.database.run(&fill).await;
+        fill_chunks(&world.database, &user, size).await;
         world.database.run("ANALYZE embeddings").await;
         let tenant: TenantId = user.tenant_id.parse().unwrap();
         // Questions lie near chunks: a chunk's vector with a little noise.

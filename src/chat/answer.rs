@@ -50,6 +50,8 @@ impl End {
 /// All that is known about an answer when it ended.
 pub(super) struct Answer {
     pub(super) end: End,
+    /// Which of the route's candidates began to answer in this step.
+    pub(super) candidate: Option<usize>,
     /// Why the model stopped; `None` when it did not come to that.
     pub(super) finish: Option<FinishReason>,
     pub(super) speech: Speech,
@@ -80,6 +82,7 @@ pub(super) async fn answer(
 ) -> Answer {
     let mut answer = Answer {
         end: End::Complete,
+        candidate: None,
         finish: None,
         speech: Speech::new(Arc::clone(log)),
         passages: Vec::new(),
@@ -145,7 +148,7 @@ impl Work<'_> {
                     if n + 1 == MAX_STEPS || !self.is_ours(reason, &answer.speech) {
                         return End::Complete;
                     }
-                    from = self.answering();
+                    from = answer.candidate.unwrap_or(from);
                     if let Err(end) = self.use_tools(&mut request, from, answer).await {
                         return end;
                     }
@@ -155,7 +158,7 @@ impl Work<'_> {
                 Err(error) => error,
             };
             tracing::warn!(turn.id = %self.order.turn, error.code = error.code(), %error, "The model failed");
-            from = match self.successor(&error, n) {
+            from = match self.successor(&error, n, answer) {
                 Some(next) => {
                     let written = answer.speech.text.get(heard..).unwrap_or_default();
                     request = prompt::go_on(base.clone(), written);
@@ -206,6 +209,7 @@ impl Work<'_> {
         let (model, provider) = named(from).unwrap_or_default();
         let prompt_tokens = tokens::count_request(request);
         self.steps.begin(Step { model, provider, prompt_tokens, ..Step::default() });
+        answer.candidate = None;
         let begun = match self.parts.router.begin(route, from, request.clone()).await {
             Ok(begun) => begun,
             Err(Exhausted { attempts, error }) => {
@@ -214,10 +218,13 @@ impl Work<'_> {
                 return Err(error);
             }
         };
-        if let Some((model, provider)) = named(begun.candidate) {
-            self.steps.change(|step| (step.model, step.provider) = (model, provider));
-        }
-        self.steps.change(|step| step.attempts = begun.attempts);
+        answer.candidate = Some(begun.candidate);
+        self.steps.change(|step| {
+            if let Some(answering) = named(begun.candidate) {
+                (step.model, step.provider) = answering;
+            }
+            step.attempts = begun.attempts;
+        });
         self.listen(begun.events, answer).await
     }
 
@@ -248,17 +255,12 @@ impl Work<'_> {
         Ok(reason)
     }
 
-    /// Who goes on with an answer that broke off after something was seen of it: before that, the router
-    /// has asked everybody already.
-    fn successor(&self, error: &LlmError, n: usize) -> Option<usize> {
+    /// Who goes on with an answer that had begun: before that, the router has asked everybody already.
+    fn successor(&self, error: &LlmError, n: usize, answer: &Answer) -> Option<usize> {
         let route = &self.opened.route;
-        let steps = self.steps.all();
-        let (last, seen) = (steps.last()?, self.log.len());
-        let answered = last.attempts.last().is_some_and(|attempt| attempt.error.is_none());
-        let goes_on = route.after_cut == AfterCut::Continue && error.retryable() && answered;
-        let at = route.candidates.iter().position(|candidate| candidate.id == last.model)?;
-        let next = at + 1;
-        (goes_on && seen > 0 && n + 1 < MAX_STEPS && next < route.candidates.len()).then_some(next)
+        let next = answer.candidate? + 1;
+        let goes_on = route.after_cut == AfterCut::Continue && error.retryable();
+        (goes_on && n + 1 < MAX_STEPS && next < route.candidates.len()).then_some(next)
     }
 
     /// Prepares the next model to go on from what was written; false when a quota does not allow it, or
@@ -282,14 +284,6 @@ impl Work<'_> {
     pub(super) fn notice(&self, code: &str, text: &str) {
         let data = NoticeData { code: code.into(), text: text.into() };
         self.log.append(&Part::DataNotice { data });
-    }
-
-    /// The candidate that answered last.
-    fn answering(&self) -> usize {
-        let steps = self.steps.all();
-        let model = steps.last().map(|step| step.model.as_str());
-        let mut all = self.opened.route.candidates.iter();
-        all.position(|candidate| Some(candidate.id.as_str()) == model).unwrap_or(0)
     }
 
     /// Reserves for one more step, and shortens its answer to what is left.

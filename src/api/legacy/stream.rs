@@ -4,7 +4,7 @@
 use super::chat::Asking;
 use crate::api::problem::{Code, Problem};
 use crate::api::state::State;
-use crate::api::stream::Watch;
+use crate::api::stream::{HEARTBEAT, Watch};
 use crate::chat::Cursor;
 use crate::types::Ctx;
 use bytes::Bytes;
@@ -12,10 +12,6 @@ use futures_util::Stream;
 use futures_util::stream::unfold;
 use serde::Serialize;
 use serde_json::json;
-use std::time::Duration;
-
-/// How often a comment says that the connection lives.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// What is read from until the stream ends.
 struct Reading {

@@ -11,5 +11,5 @@ pub(super) mod websocket;
 
 pub(super) use frame::{ClientFrame, ServerFrame};
 pub use patience::Patience;
-pub(super) use sse::{Cut, Watch, Wire, response as sse_response, wire_response};
+pub(super) use sse::{Cut, HEARTBEAT, Watch, Wire, response as sse_response, wire_response};
 pub(super) use websocket::ws_chat;

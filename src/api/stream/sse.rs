@@ -18,7 +18,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How often a comment says that the connection lives.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
+
 /// What a stream holds and keeps to while it is open.
 pub(crate) struct Watch {
     _place: Connection,

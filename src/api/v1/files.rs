@@ -4,6 +4,7 @@ use super::paging::{Page, PageQuery, bad_cursor};
 use crate::api::principal::Principal;
 use crate::api::problem::{Code, Problem};
 use crate::api::state::State;
+use crate::api::stream::HEARTBEAT;
 use crate::documents::Deletion;
 use crate::store::documents::Document;
 use crate::types::{Ctx, DocumentId};
@@ -14,11 +15,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::{try_unfold, unfold};
 use serde::Serialize;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use utoipa::ToSchema;
-
-/// How often a comment says that the connection lives.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Why a file is not ready.
 #[derive(Serialize, ToSchema)]
