@@ -2,6 +2,7 @@
 //! plan's.
 
 use super::Conn;
+use super::sql::sql;
 use crate::types::TenantId;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Nullable, Text, Uuid};
@@ -24,21 +25,20 @@ pub struct PlanModels {
 
 /// What a tenant may use.
 pub async fn of_tenant(conn: &mut Conn, tenant: TenantId) -> QueryResult<Option<Vec<String>>> {
-    let found: Option<Found> = diesel::sql_query(
-        "SELECT coalesce(own.models, plan.models) AS models FROM tenants t
+    let found: Option<Found> =
+        sql("SELECT coalesce(own.models, plan.models) AS models FROM tenants t
          LEFT JOIN tenant_models own ON own.tenant_id = t.tenant_id
-         LEFT JOIN plan_models plan ON plan.plan = t.plan WHERE t.tenant_id = $1",
-    )
-    .bind::<Uuid, _>(tenant)
-    .get_result(conn)
-    .await
-    .optional()?;
+         LEFT JOIN plan_models plan ON plan.plan = t.plan WHERE t.tenant_id = $1")
+        .bind::<Uuid, _>(tenant)
+        .get_result(conn)
+        .await
+        .optional()?;
     Ok(found.and_then(|found| found.models))
 }
 
 /// The lists of all plans that have one.
 pub async fn of_plans(conn: &mut Conn) -> QueryResult<Vec<PlanModels>> {
-    diesel::sql_query("SELECT plan, models FROM plan_models ORDER BY plan").load(conn).await
+    sql("SELECT plan, models FROM plan_models ORDER BY plan").load(conn).await
 }
 
 /// Gives a tenant a list of its own; `None` takes it away.
@@ -47,28 +47,28 @@ pub async fn set_tenant(
     tenant: TenantId,
     models: Option<&[String]>,
 ) -> QueryResult<()> {
-    let sql = match models {
+    let text = match models {
         Some(_) => {
             "INSERT INTO tenant_models VALUES ($1, $2)
              ON CONFLICT (tenant_id) DO UPDATE SET models = excluded.models"
         }
         None => "DELETE FROM tenant_models WHERE tenant_id = $1 AND $2::text[] IS NULL",
     };
-    let sql = diesel::sql_query(sql).bind::<Uuid, _>(tenant);
-    sql.bind::<Nullable<Array<Text>>, _>(models).execute(conn).await?;
+    let query = sql(text).bind::<Uuid, _>(tenant);
+    query.bind::<Nullable<Array<Text>>, _>(models).execute(conn).await?;
     Ok(())
 }
 
 /// The same for a plan. Needs a system transaction.
 pub async fn set_plan(conn: &mut Conn, plan: &str, models: Option<&[String]>) -> QueryResult<()> {
-    let sql = match models {
+    let text = match models {
         Some(_) => {
             "INSERT INTO plan_models VALUES ($1, $2)
              ON CONFLICT (plan) DO UPDATE SET models = excluded.models"
         }
         None => "DELETE FROM plan_models WHERE plan = $1 AND $2::text[] IS NULL",
     };
-    let sql = diesel::sql_query(sql).bind::<Text, _>(plan);
-    sql.bind::<Nullable<Array<Text>>, _>(models).execute(conn).await?;
+    let query = sql(text).bind::<Text, _>(plan);
+    query.bind::<Nullable<Array<Text>>, _>(models).execute(conn).await?;
     Ok(())
 }

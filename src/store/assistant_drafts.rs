@@ -3,6 +3,7 @@
 use super::Conn;
 use super::assistant_versions::NewVersion;
 use super::schema::assistants;
+use super::sql::sql;
 use crate::types::{AssistantId, Persona, TenantId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -45,8 +46,8 @@ const FIELDS: &str =
 impl Draft {
     /// All of a tenant, archived ones too, oldest first.
     pub async fn list(conn: &mut Conn, tenant: TenantId) -> QueryResult<Vec<Self>> {
-        let sql = format!("{SELECT} ORDER BY a.id");
-        diesel::sql_query(sql).bind::<Uuid, _>(tenant).load(conn).await
+        let text = format!("{SELECT} ORDER BY a.id");
+        sql(text).bind::<Uuid, _>(tenant).load(conn).await
     }
 
     pub async fn find(
@@ -54,7 +55,7 @@ impl Draft {
         tenant: TenantId,
         id: AssistantId,
     ) -> QueryResult<Option<Self>> {
-        let query = diesel::sql_query(format!("{SELECT} AND a.id = $2"));
+        let query = sql(format!("{SELECT} AND a.id = $2"));
         query.bind::<Uuid, _>(tenant).bind::<Uuid, _>(id).get_result(conn).await.optional()
     }
 
@@ -64,7 +65,7 @@ impl Draft {
         tenant: TenantId,
         id: AssistantId,
     ) -> QueryResult<Option<Self>> {
-        let query = diesel::sql_query(format!("{SELECT} AND a.id = $2 FOR UPDATE OF a"));
+        let query = sql(format!("{SELECT} AND a.id = $2 FOR UPDATE OF a"));
         query.bind::<Uuid, _>(tenant).bind::<Uuid, _>(id).get_result(conn).await.optional()
     }
 
@@ -81,7 +82,7 @@ impl Draft {
     /// `version` is what is asked from now on, also when it had been archived.
     pub async fn publish(&self, conn: &mut Conn, version: &NewVersion<'_>) -> QueryResult<()> {
         version.insert(conn).await?;
-        diesel::sql_query(format!(
+        sql(format!(
             "UPDATE assistants a SET version = $3, archived_at = NULL, revision = revision + 1,
                ({FIELDS}) = (SELECT {FIELDS} FROM jsonb_populate_record(a, $4))
              WHERE tenant_id = $1 AND id = $2"
@@ -117,7 +118,7 @@ impl Draft {
             #[diesel(sql_type = Bool)]
             used: bool,
         }
-        let used: Used = diesel::sql_query(
+        let used: Used = sql(
             "SELECT EXISTS (SELECT FROM conversations WHERE tenant_id = $1 AND assistant_id = $2)
                  OR EXISTS (SELECT FROM usage_daily WHERE tenant_id = $1 AND assistant_id = $2) AS used",
         )
@@ -168,7 +169,7 @@ async fn insert(
     draft: &Persona,
     version: Option<i32>,
 ) -> QueryResult<()> {
-    diesel::sql_query(format!(
+    sql(format!(
         "INSERT INTO assistants (tenant_id, id, slug, draft, version, {FIELDS})
          SELECT $1, $2, $3, $4, $5, {FIELDS} FROM jsonb_populate_record(NULL::assistants, $4)"
     ))

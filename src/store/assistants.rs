@@ -2,6 +2,7 @@
 //! [`super::assistant_drafts`].
 
 use super::Conn;
+use super::sql::sql;
 use crate::types::{AssistantId, TenantId};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Float, Integer, Nullable, Text, Uuid};
@@ -49,7 +50,7 @@ const COLUMNS: &str =
 impl Assistant {
     /// Those that can be asked, oldest first: the first is the default.
     pub async fn list(conn: &mut Conn, tenant: TenantId) -> QueryResult<Vec<Self>> {
-        diesel::sql_query(format!(
+        sql(format!(
             "SELECT {COLUMNS} FROM assistants
              WHERE tenant_id = $1 AND version IS NOT NULL AND archived_at IS NULL ORDER BY id"
         ))
@@ -64,7 +65,7 @@ impl Assistant {
         tenant: TenantId,
         id: AssistantId,
     ) -> QueryResult<Option<Self>> {
-        diesel::sql_query(format!(
+        sql(format!(
             "SELECT {COLUMNS} FROM assistants
              WHERE tenant_id = $1 AND id = $2 AND version IS NOT NULL"
         ))
@@ -81,7 +82,7 @@ impl Assistant {
         tenant: TenantId,
         id: AssistantId,
     ) -> QueryResult<Option<Self>> {
-        diesel::sql_query(format!(
+        sql(format!(
             "SELECT d.* FROM assistants a, LATERAL (
                SELECT {COLUMNS} FROM jsonb_populate_record(a, a.draft)) d
              WHERE a.tenant_id = $1 AND a.id = $2"
@@ -103,7 +104,7 @@ impl Assistant {
             return Ok(None); // neither slug nor id; and PostgreSQL refuses NUL
         }
         let id = name.and_then(|name| name.parse::<AssistantId>().ok());
-        diesel::sql_query(format!(
+        sql(format!(
             "SELECT {COLUMNS} FROM assistants
              WHERE tenant_id = $1 AND version IS NOT NULL AND archived_at IS NULL
                AND ($2 IS NULL OR id = $3 OR ($3 IS NULL AND slug = $2)) ORDER BY id LIMIT 1"

@@ -1,6 +1,7 @@
 //! What a billing system reads of one tenant: sealed rows in their order, and the months.
 
 use super::Conn;
+use super::sql::sql;
 use crate::types::TenantId;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -59,10 +60,8 @@ pub async fn ledger_after(
     after: i64,
     limit: i64,
 ) -> QueryResult<Vec<LedgerRow>> {
-    diesel::sql_query(
-        "SELECT * FROM billing.ledger_v1 WHERE tenant_id = $1 AND tenant_seq > $2
-         ORDER BY tenant_seq LIMIT $3",
-    )
+    sql("SELECT * FROM billing.ledger_v1 WHERE tenant_id = $1 AND tenant_seq > $2
+         ORDER BY tenant_seq LIMIT $3")
     .bind::<Uuid, _>(tenant)
     .bind::<BigInt, _>(after)
     .bind::<BigInt, _>(limit)
@@ -91,12 +90,10 @@ pub struct PeriodRow {
 
 /// The months in which anything happened, newest first.
 pub async fn periods(conn: &mut Conn, tenant: TenantId) -> QueryResult<Vec<PeriodRow>> {
-    diesel::sql_query(
-        "SELECT * FROM billing.periods_v1 WHERE tenant_id = $1 ORDER BY period_start DESC",
-    )
-    .bind::<Uuid, _>(tenant)
-    .load(conn)
-    .await
+    sql("SELECT * FROM billing.periods_v1 WHERE tenant_id = $1 ORDER BY period_start DESC")
+        .bind::<Uuid, _>(tenant)
+        .load(conn)
+        .await
 }
 
 #[derive(QueryableByName)]
@@ -107,10 +104,9 @@ struct Watermark {
 
 /// Everything that occurred until then has a number; `None` before the first time.
 pub async fn complete_through(conn: &mut Conn) -> QueryResult<Option<DateTime<Utc>>> {
-    let row: Watermark = diesel::sql_query(
-        "SELECT NULLIF(complete_through, '-infinity') AS complete_through FROM ledger_state",
-    )
-    .get_result(conn)
-    .await?;
+    let row: Watermark =
+        sql("SELECT NULLIF(complete_through, '-infinity') AS complete_through FROM ledger_state")
+            .get_result(conn)
+            .await?;
     Ok(row.complete_through)
 }

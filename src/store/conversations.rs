@@ -2,6 +2,7 @@
 
 use super::Conn;
 use super::schema::conversations;
+use super::sql::sql;
 use super::turns::Turn;
 use crate::types::{AssistantId, ConversationId, MessageId, TenantId, TurnId, UserId};
 use chrono::{DateTime, Utc};
@@ -78,7 +79,7 @@ impl Conversation {
         user: UserId,
         id: ConversationId,
     ) -> QueryResult<Option<Self>> {
-        diesel::sql_query(format!("{SELECT} AND c.id = $3"))
+        sql(format!("{SELECT} AND c.id = $3"))
             .bind::<Uuid, _>(tenant)
             .bind::<Uuid, _>(user)
             .bind::<Uuid, _>(id)
@@ -95,7 +96,7 @@ impl Conversation {
         name: &str,
     ) -> QueryResult<Option<Self>> {
         let id: Option<ConversationId> = name.parse().ok();
-        diesel::sql_query(format!("{SELECT} AND (c.client_id = $3 OR c.id = $4)"))
+        sql(format!("{SELECT} AND (c.client_id = $3 OR c.id = $4)"))
             .bind::<Uuid, _>(tenant)
             .bind::<Uuid, _>(user)
             .bind::<Text, _>(name)
@@ -114,7 +115,7 @@ impl Conversation {
         limit: i64,
     ) -> QueryResult<Vec<Self>> {
         let (time, id) = before.unzip();
-        diesel::sql_query(format!(
+        sql(format!(
             "{SELECT} AND c.kind = 'chat' AND ($3::timestamptz IS NULL OR (c.updated_at, c.id) < ($3, $4))
              ORDER BY c.updated_at DESC, c.id DESC LIMIT $5"
         ))
@@ -157,7 +158,7 @@ pub async fn is_kept(conn: &mut Conn, tenant: TenantId, id: ConversationId) -> Q
 
 /// Deletes what was made for one turn, so many seconds after it; needs a system transaction.
 pub async fn delete_passing(conn: &mut Conn, seconds: f64) -> QueryResult<usize> {
-    diesel::sql_query(
+    sql(
         "DELETE FROM conversations c
          WHERE c.kind = 'api' AND c.created_at < now() - make_interval(secs => $1)
            AND NOT EXISTS (SELECT FROM turns t WHERE t.tenant_id = c.tenant_id AND t.conversation_id = c.id
@@ -216,11 +217,9 @@ pub async fn asked(
 
 /// A turn ended: its answer is what the user looks at, unless they turned to another branch.
 pub async fn answered(conn: &mut Conn, turn: &Turn) -> QueryResult<()> {
-    diesel::sql_query(
-        "UPDATE conversations SET updated_at = now(),
+    sql("UPDATE conversations SET updated_at = now(),
            leaf_id = CASE WHEN leaf_id = $3 THEN $4 ELSE leaf_id END
-         WHERE tenant_id = $1 AND id = $2",
-    )
+         WHERE tenant_id = $1 AND id = $2")
     .bind::<Uuid, _>(turn.tenant_id)
     .bind::<Uuid, _>(turn.conversation_id)
     .bind::<Uuid, _>(turn.question_id)
@@ -254,11 +253,9 @@ pub async fn delete(
     user: UserId,
     id: ConversationId,
 ) -> QueryResult<bool> {
-    let rows = diesel::sql_query(
-        "DELETE FROM conversations c WHERE tenant_id = $1 AND user_id = $2 AND id = $3
+    let rows = sql("DELETE FROM conversations c WHERE tenant_id = $1 AND user_id = $2 AND id = $3
            AND NOT EXISTS (SELECT FROM turns t WHERE t.tenant_id = $1 AND t.conversation_id = $3
-                           AND t.state = 'running')",
-    )
+                           AND t.state = 'running')")
     .bind::<Uuid, _>(tenant)
     .bind::<Uuid, _>(user)
     .bind::<Uuid, _>(id)

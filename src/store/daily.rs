@@ -1,6 +1,7 @@
 //! The summary of the ledger by day, as the sealer writes it.
 
 use super::Conn;
+use super::sql::sql;
 use crate::types::TenantId;
 use chrono::NaiveDate;
 use diesel::prelude::*;
@@ -31,7 +32,7 @@ pub struct Sum {
 
 /// Adds to the summary. Needs a ledger transaction.
 pub async fn add(conn: &mut Conn, sums: &[(Key, Sum)]) -> QueryResult<usize> {
-    diesel::sql_query(
+    sql(
         "INSERT INTO usage_daily AS d (tenant_id, day, user_id, assistant_id, model, meter, quantity,
                                        unpriced, cost_nano_usd, events)
          SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)

@@ -3,6 +3,7 @@
 use super::collections::AMONG;
 use super::schema::embeddings;
 use super::schema::sql_types::Halfvec;
+use super::sql::sql;
 use super::{Conn, HalfVec};
 use crate::types::{ChunkId, DocumentId, TenantId};
 use diesel::prelude::*;
@@ -47,7 +48,7 @@ pub async fn nearest(
     limit: i64,
 ) -> QueryResult<Vec<Neighbour>> {
     let dimensions = question.dimensions();
-    diesel::sql_query(format!(
+    sql(format!(
         "SELECT chunk_id, (embedding::halfvec({dimensions}) <=> $2::halfvec({dimensions})) AS distance
          FROM embeddings WHERE tenant_id = $1 AND model_id = {model_id}
          ORDER BY embedding::halfvec({dimensions}) <=> $2::halfvec({dimensions}) LIMIT $3"
@@ -74,7 +75,7 @@ pub async fn nearest_among(
     let distance = format!("embedding::halfvec({dimensions}) <=> $2::halfvec({dimensions})");
     let among =
         format!("FROM embeddings WHERE tenant_id = $1 AND model_id = {model_id} AND {AMONG}");
-    let sql = if exact {
+    let text = if exact {
         format!(
             "SELECT * FROM (SELECT chunk_id, ({distance}) AS distance {among} OFFSET 0) all_of_them
              ORDER BY distance LIMIT $3"
@@ -83,7 +84,7 @@ pub async fn nearest_among(
         conn.batch_execute("SET LOCAL hnsw.iterative_scan = strict_order").await?;
         format!("SELECT chunk_id, ({distance}) AS distance {among} ORDER BY {distance} LIMIT $3")
     };
-    diesel::sql_query(sql)
+    sql(text)
         .bind::<Uuid, _>(tenant)
         .bind::<Halfvec, _>(question)
         .bind::<BigInt, _>(limit)
@@ -108,7 +109,7 @@ pub async fn bare(
     model_id: i32,
     limit: i64,
 ) -> QueryResult<Vec<Bare>> {
-    diesel::sql_query(
+    sql(
         "SELECT c.id, c.content FROM chunks c
          WHERE c.tenant_id = $1 AND c.document_id = $2 AND NOT EXISTS (
            SELECT FROM embeddings e WHERE e.tenant_id = $1 AND e.model_id = $3 AND e.chunk_id = c.id)
@@ -133,11 +134,9 @@ pub struct Count {
 
 /// Counts the vectors of a tenant and a model.
 pub async fn count(conn: &mut Conn, tenant: TenantId, model_id: i32) -> QueryResult<Count> {
-    diesel::sql_query(
-        "SELECT count(*) AS \"all\",
+    sql("SELECT count(*) AS \"all\",
                 count(*) FILTER (WHERE tableoid = 'embeddings_shared'::regclass) AS shared
-         FROM embeddings WHERE tenant_id = $1 AND model_id = $2",
-    )
+         FROM embeddings WHERE tenant_id = $1 AND model_id = $2")
     .bind::<Uuid, _>(tenant)
     .bind::<Integer, _>(model_id)
     .get_result(conn)
@@ -186,7 +185,7 @@ impl Partition {
 
     /// Whether the index of a model is there.
     pub async fn is_indexed(&self, conn: &mut Conn, model_id: i32) -> QueryResult<bool> {
-        let there: Found = diesel::sql_query("SELECT to_regclass($1) IS NOT NULL AS found")
+        let there: Found = sql("SELECT to_regclass($1) IS NOT NULL AS found")
             .bind::<Text, _>(format!("public.{}_{model_id}", self.table))
             .get_result(conn)
             .await?;

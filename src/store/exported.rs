@@ -2,6 +2,7 @@
 //! numbers. All of it needs a ledger transaction ([`super::Db::ledger`]).
 
 use super::Conn;
+use super::sql::sql;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid};
@@ -67,11 +68,11 @@ pub struct Page {
 
 /// The next rows of the ledger.
 pub async fn usage(conn: &mut Conn, exporter: &str, page: Page) -> QueryResult<Vec<UsageRow>> {
-    let sql = format!(
+    let text = format!(
         "{USAGE} WHERE l.ledger_seq > $2 AND ($3::bigint IS NULL OR l.ledger_seq <= $3)
          ORDER BY l.ledger_seq LIMIT $4"
     );
-    diesel::sql_query(sql)
+    sql(text)
         .bind::<Text, _>(exporter)
         .bind::<BigInt, _>(page.after)
         .bind::<Nullable<BigInt>, _>(page.upto)
@@ -86,11 +87,11 @@ pub async fn usage_again(
     exporter: &str,
     limit: i64,
 ) -> QueryResult<Vec<UsageRow>> {
-    let sql = format!(
+    let text = format!(
         "{USAGE} JOIN export_parked p ON p.exporter = $1 AND p.ledger_seq = l.ledger_seq
          WHERE p.retry ORDER BY l.ledger_seq LIMIT $2"
     );
-    diesel::sql_query(sql).bind::<Text, _>(exporter).bind::<BigInt, _>(limit).load(conn).await
+    sql(text).bind::<Text, _>(exporter).bind::<BigInt, _>(limit).load(conn).await
 }
 
 /// Something to be told.
@@ -118,7 +119,7 @@ const NOTICES: &str = "SELECT o.seq, o.id, t.slug AS tenant, o.type AS kind, o.d
 /// Numbers what was committed since the last time. The caller holds the cursor's row, so nobody else
 /// gives numbers at the same time, and none becomes visible after a larger one.
 pub async fn number_notices(conn: &mut Conn) -> QueryResult<usize> {
-    diesel::sql_query(
+    sql(
         "UPDATE outbox o SET seq = n.seq
          FROM (SELECT tenant_id, id, nextval('outbox_seq') AS seq FROM
                 (SELECT tenant_id, id FROM outbox WHERE seq IS NULL ORDER BY created_at, id LIMIT 1000) s) n
@@ -130,11 +131,11 @@ pub async fn number_notices(conn: &mut Conn) -> QueryResult<usize> {
 
 /// The next notices.
 pub async fn notices(conn: &mut Conn, page: Page) -> QueryResult<Vec<Notice>> {
-    let sql = format!(
+    let text = format!(
         "{NOTICES} WHERE o.seq > $1 AND ($2::bigint IS NULL OR o.seq <= $2)
          ORDER BY o.seq LIMIT $3"
     );
-    diesel::sql_query(sql)
+    sql(text)
         .bind::<BigInt, _>(page.after)
         .bind::<Nullable<BigInt>, _>(page.upto)
         .bind::<BigInt, _>(page.limit)
@@ -148,16 +149,14 @@ pub async fn notices_again(
     exporter: &str,
     limit: i64,
 ) -> QueryResult<Vec<Notice>> {
-    let sql = format!(
+    let text = format!(
         "{NOTICES} JOIN export_parked p ON p.exporter = $1 AND p.ledger_seq = o.seq
          WHERE p.retry ORDER BY o.seq LIMIT $2"
     );
-    diesel::sql_query(sql).bind::<Text, _>(exporter).bind::<BigInt, _>(limit).load(conn).await
+    sql(text).bind::<Text, _>(exporter).bind::<BigInt, _>(limit).load(conn).await
 }
 
 /// Forgets what is a month old, told or not. Needs a system transaction.
 pub async fn forget_old_notices(conn: &mut Conn) -> QueryResult<usize> {
-    diesel::sql_query("DELETE FROM outbox WHERE created_at < now() - interval '30 days'")
-        .execute(conn)
-        .await
+    sql("DELETE FROM outbox WHERE created_at < now() - interval '30 days'").execute(conn).await
 }

@@ -6,6 +6,7 @@
 
 use super::Conn;
 use super::schema::{export_customers, export_parked};
+use super::sql::sql;
 use crate::types::{NodeId, TenantId};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Text, Uuid};
@@ -36,11 +37,11 @@ pub async fn claim(
     owner: NodeId,
     lease_seconds: f64,
 ) -> QueryResult<Option<Claimed>> {
-    diesel::sql_query("INSERT INTO export_cursors (exporter) VALUES ($1) ON CONFLICT DO NOTHING")
+    sql("INSERT INTO export_cursors (exporter) VALUES ($1) ON CONFLICT DO NOTHING")
         .bind::<Text, _>(exporter)
         .execute(conn)
         .await?;
-    diesel::sql_query(
+    sql(
         "UPDATE export_cursors SET lease_owner = $2, lease_until = now() + make_interval(secs => $3)
          WHERE exporter = $1 AND NOT disabled AND not_before <= now()
            AND (lease_owner = $2 OR lease_until < now())
@@ -57,10 +58,8 @@ pub async fn claim(
 
 /// Notes, before anything is sent, that the vendor may have rows up to `upto` from now on.
 pub async fn begin(conn: &mut Conn, exporter: &str, upto: i64) -> QueryResult<()> {
-    diesel::sql_query(
-        "UPDATE export_cursors SET doubt_seq = $2, doubt_since = now()
-         WHERE exporter = $1 AND doubt_seq IS NULL",
-    )
+    sql("UPDATE export_cursors SET doubt_seq = $2, doubt_since = now()
+         WHERE exporter = $1 AND doubt_seq IS NULL")
     .bind::<Text, _>(exporter)
     .bind::<BigInt, _>(upto)
     .execute(conn)
@@ -87,14 +86,12 @@ pub struct Progress<'a> {
 
 /// Moves the cursor on; false when the lease was lost, and nothing moved.
 pub async fn advance(conn: &mut Conn, progress: &Progress<'_>) -> QueryResult<bool> {
-    let rows = diesel::sql_query(
-        "UPDATE export_cursors
+    let rows = sql("UPDATE export_cursors
          SET ledger_seq = $3, doubt_seq = $4, last_error = $5, disabled = $7, updated_at = now(),
              doubt_since = CASE WHEN $4::bigint IS NOT NULL THEN coalesce(doubt_since, now()) END,
              failures = CASE WHEN $5::text IS NULL THEN 0 ELSE failures + 1 END,
              not_before = now() + make_interval(secs => $6)
-         WHERE exporter = $1 AND lease_owner = $2",
-    )
+         WHERE exporter = $1 AND lease_owner = $2")
     .bind::<Text, _>(progress.exporter)
     .bind::<Uuid, _>(progress.owner)
     .bind::<BigInt, _>(progress.ledger_seq)
@@ -109,10 +106,8 @@ pub async fn advance(conn: &mut Conn, progress: &Progress<'_>) -> QueryResult<bo
 
 /// Gives the lease back: the node shuts down.
 pub async fn release(conn: &mut Conn, exporter: &str, owner: NodeId) -> QueryResult<()> {
-    diesel::sql_query(
-        "UPDATE export_cursors SET lease_until = '-infinity'
-         WHERE exporter = $1 AND lease_owner = $2",
-    )
+    sql("UPDATE export_cursors SET lease_until = '-infinity'
+         WHERE exporter = $1 AND lease_owner = $2")
     .bind::<Text, _>(exporter)
     .bind::<Uuid, _>(owner)
     .execute(conn)
@@ -140,7 +135,7 @@ pub async fn park(
     event_id: uuid::Uuid,
     error: &str,
 ) -> QueryResult<()> {
-    diesel::sql_query(
+    sql(
         "INSERT INTO export_parked AS p (exporter, ledger_seq, event_id, error) VALUES ($1, $2, $3, $4)
          ON CONFLICT (exporter, ledger_seq) DO UPDATE
          SET attempts = p.attempts + 1, error = excluded.error, parked_at = now(),
@@ -165,10 +160,8 @@ pub async fn unpark(conn: &mut Conn, exporter: &str, taken: &[i64]) -> QueryResu
 
 /// Notes of parked rows that are sent again that the vendor may have them from now on.
 pub async fn begin_retry(conn: &mut Conn, exporter: &str, rows: &[i64]) -> QueryResult<()> {
-    diesel::sql_query(
-        "UPDATE export_parked SET doubt_since = coalesce(doubt_since, now())
-         WHERE exporter = $1 AND ledger_seq = ANY($2)",
-    )
+    sql("UPDATE export_parked SET doubt_since = coalesce(doubt_since, now())
+         WHERE exporter = $1 AND ledger_seq = ANY($2)")
     .bind::<Text, _>(exporter)
     .bind::<diesel::sql_types::Array<BigInt>, _>(rows)
     .execute(conn)
@@ -183,10 +176,8 @@ pub async fn give_up_retries(
     memory_seconds: f64,
     error: &str,
 ) -> QueryResult<usize> {
-    diesel::sql_query(
-        "UPDATE export_parked SET retry = false, doubt_since = NULL, error = $3, parked_at = now()
-         WHERE exporter = $1 AND retry AND doubt_since < now() - make_interval(secs => $2)",
-    )
+    sql("UPDATE export_parked SET retry = false, doubt_since = NULL, error = $3, parked_at = now()
+         WHERE exporter = $1 AND retry AND doubt_since < now() - make_interval(secs => $2)")
     .bind::<Text, _>(exporter)
     .bind::<Double, _>(memory_seconds)
     .bind::<Text, _>(error)
@@ -208,16 +199,12 @@ pub async fn parked(conn: &mut Conn, exporter: &str, limit: i64) -> QueryResult<
 /// Has parked rows sent again, one or all, at once, also by an exporter that was disabled; returns how
 /// many there are.
 pub async fn retry(conn: &mut Conn, exporter: &str, row: Option<i64>) -> QueryResult<usize> {
-    diesel::sql_query(
-        "UPDATE export_cursors SET disabled = false, not_before = '-infinity' WHERE exporter = $1",
-    )
-    .bind::<Text, _>(exporter)
-    .execute(conn)
-    .await?;
-    diesel::sql_query(
-        "UPDATE export_parked SET retry = true
-         WHERE exporter = $1 AND ($2::bigint IS NULL OR ledger_seq = $2)",
-    )
+    sql("UPDATE export_cursors SET disabled = false, not_before = '-infinity' WHERE exporter = $1")
+        .bind::<Text, _>(exporter)
+        .execute(conn)
+        .await?;
+    sql("UPDATE export_parked SET retry = true
+         WHERE exporter = $1 AND ($2::bigint IS NULL OR ledger_seq = $2)")
     .bind::<Text, _>(exporter)
     .bind::<Nullable<BigInt>, _>(row)
     .execute(conn)
@@ -265,8 +252,7 @@ pub struct Overview {
 
 /// Every exporter that ever ran.
 pub async fn overview(conn: &mut Conn) -> QueryResult<Vec<Overview>> {
-    diesel::sql_query(
-        "SELECT exporter, ledger_seq, disabled, last_error,
+    sql("SELECT exporter, ledger_seq, disabled, last_error,
                 (SELECT count(*) FROM export_parked p WHERE p.exporter = c.exporter) AS parked,
                 CASE exporter
                   WHEN 'notices' THEN
@@ -274,8 +260,7 @@ pub async fn overview(conn: &mut Conn) -> QueryResult<Vec<Overview>> {
                   ELSE greatest(0, coalesce((SELECT l.ledger_seq FROM billing.ledger_v1 l
                          ORDER BY l.ledger_seq DESC LIMIT 1), 0) - c.ledger_seq)
                 END AS lag
-         FROM export_cursors c ORDER BY exporter",
-    )
+         FROM export_cursors c ORDER BY exporter")
     .load(conn)
     .await
 }

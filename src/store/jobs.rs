@@ -2,6 +2,7 @@
 
 use super::Conn;
 use super::schema::jobs;
+use super::sql::sql;
 use crate::types::{DocumentId, JobId, NodeId, TenantId};
 use diesel::prelude::*;
 use diesel::sql_types::{Double, Integer, Text, Uuid};
@@ -51,7 +52,7 @@ pub async fn enqueue_embed(
     tenant: TenantId,
     document: DocumentId,
 ) -> QueryResult<()> {
-    diesel::sql_query(
+    sql(
         "INSERT INTO jobs (tenant_id, id, kind, document_id, max_attempts)
          VALUES ($1, gen_random_uuid(), 'embed', $2, 20)
          ON CONFLICT (tenant_id, document_id) WHERE kind = 'embed'
@@ -71,7 +72,7 @@ pub async fn claim(
     owner: NodeId,
     lease_seconds: f64,
 ) -> QueryResult<Option<ClaimedJob>> {
-    diesel::sql_query(
+    sql(
         "UPDATE jobs SET state = 'running', attempts = attempts + 1, owner = $1,
                          lease_until = now() + make_interval(secs => $2)
          WHERE (tenant_id, id) IN (
@@ -130,10 +131,8 @@ pub async fn heartbeat(
     owner: NodeId,
     lease_seconds: f64,
 ) -> QueryResult<bool> {
-    let rows = diesel::sql_query(
-        "UPDATE jobs SET lease_until = now() + make_interval(secs => $4)
-         WHERE tenant_id = $1 AND id = $2 AND owner = $3 AND state = 'running' AND attempts = $5",
-    )
+    let rows = sql("UPDATE jobs SET lease_until = now() + make_interval(secs => $4)
+         WHERE tenant_id = $1 AND id = $2 AND owner = $3 AND state = 'running' AND attempts = $5")
     .bind::<Uuid, _>(job.tenant_id)
     .bind::<Uuid, _>(job.id)
     .bind::<Uuid, _>(owner)
@@ -173,11 +172,9 @@ pub async fn retry(
     error: &str,
     delay_seconds: f64,
 ) -> QueryResult<()> {
-    diesel::sql_query(
-        "UPDATE jobs SET state = 'queued', owner = NULL, lease_until = NULL, last_error = $3,
+    sql("UPDATE jobs SET state = 'queued', owner = NULL, lease_until = NULL, last_error = $3,
                          run_at = now() + make_interval(secs => $4)
-         WHERE tenant_id = $1 AND id = $2",
-    )
+         WHERE tenant_id = $1 AND id = $2")
     .bind::<Uuid, _>(job.tenant_id)
     .bind::<Uuid, _>(job.id)
     .bind::<Text, _>(error)
@@ -189,7 +186,7 @@ pub async fn retry(
 
 /// Gives back what `owner` holds, uncounted: it shuts down. Needs a system transaction.
 pub async fn release_all(conn: &mut Conn, owner: NodeId) -> QueryResult<usize> {
-    diesel::sql_query(
+    sql(
         "UPDATE jobs SET state = 'queued', owner = NULL, lease_until = NULL, attempts = attempts - 1
          WHERE owner = $1 AND state = 'running'",
     )
@@ -201,7 +198,5 @@ pub async fn release_all(conn: &mut Conn, owner: NodeId) -> QueryResult<usize> {
 /// Ends every lease at once: the caller knows that no other node lives (`docent dev`). Needs a
 /// system transaction.
 pub async fn expire_all_leases(conn: &mut Conn) -> QueryResult<usize> {
-    diesel::sql_query("UPDATE jobs SET lease_until = '-infinity' WHERE state = 'running'")
-        .execute(conn)
-        .await
+    sql("UPDATE jobs SET lease_until = '-infinity' WHERE state = 'running'").execute(conn).await
 }

@@ -2,6 +2,7 @@
 //! look. They read the whole ledger: ask them in a ledger transaction without a deadline.
 
 use super::Conn;
+use super::sql::sql;
 use crate::types::TenantId;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Double, Nullable, Text, Uuid};
@@ -30,16 +31,14 @@ pub async fn chains(
     tenant: Option<TenantId>,
     since: i64,
 ) -> QueryResult<Vec<Chain>> {
-    diesel::sql_query(
-        "SELECT h.tenant_id, coalesce(s.tenant_seq, h.base_seq) AS from_seq,
+    sql("SELECT h.tenant_id, coalesce(s.tenant_seq, h.base_seq) AS from_seq,
                 coalesce(s.hash, h.base_hash) AS from_hash, h.tenant_seq, h.hash
          FROM ledger_heads h
          LEFT JOIN LATERAL (
            SELECT s.tenant_seq, s.hash FROM ledger_seals s
            WHERE s.tenant_id = h.tenant_id AND s.tenant_seq > h.base_seq AND s.ledger_seq <= $2
            ORDER BY s.tenant_seq DESC LIMIT 1) s ON true
-         WHERE $1 IS NULL OR h.tenant_id = $1",
-    )
+         WHERE $1 IS NULL OR h.tenant_id = $1")
     .bind::<Nullable<Uuid>, _>(tenant)
     .bind::<BigInt, _>(since)
     .load(conn)
@@ -52,15 +51,15 @@ struct Found {
     what: String,
 }
 
-async fn ask(conn: &mut Conn, sql: &str, tenant: Option<TenantId>) -> QueryResult<Vec<String>> {
-    let found = diesel::sql_query(sql).bind::<Nullable<Uuid>, _>(tenant);
+async fn ask(conn: &mut Conn, text: &str, tenant: Option<TenantId>) -> QueryResult<Vec<String>> {
+    let found = sql(text).bind::<Nullable<Uuid>, _>(tenant);
     let rows: Vec<Found> = found.load(conn).await?;
     Ok(rows.into_iter().map(|row| row.what).collect())
 }
 
 /// Rows that no sealer will ever see: older than a minute, without a seal, and in no batch.
 pub async fn forgotten(conn: &mut Conn, tenant: Option<TenantId>) -> QueryResult<Vec<String>> {
-    let sql =
+    let text =
         "SELECT format('row %s of tenant %s is not sealed and waits in no batch: see usage_ledger',
                              l.event_id, l.tenant_id) AS what
          FROM usage_ledger l
@@ -70,12 +69,12 @@ pub async fn forgotten(conn: &mut Conn, tenant: Option<TenantId>) -> QueryResult
            AND NOT EXISTS (SELECT FROM ledger_batches b WHERE b.tenant_id = l.tenant_id
                            AND b.month = l.month AND l.event_id = ANY (b.event_ids))
          LIMIT 100";
-    ask(conn, sql, tenant).await
+    ask(conn, text, tenant).await
 }
 
 /// Rows that came into a month after it was closed.
 pub async fn late(conn: &mut Conn, tenant: Option<TenantId>) -> QueryResult<Vec<String>> {
-    let sql = "SELECT format('row %s of tenant %s came into the month of %s after that was closed at %s: see usage_ledger',
+    let text = "SELECT format('row %s of tenant %s came into the month of %s after that was closed at %s: see usage_ledger',
                              l.event_id, l.tenant_id, l.period_start, c.closed_at) AS what
          FROM quota_counters c
          JOIN usage_ledger l ON l.tenant_id = c.tenant_id AND l.period_start = c.period_start
@@ -83,22 +82,22 @@ pub async fn late(conn: &mut Conn, tenant: Option<TenantId>) -> QueryResult<Vec<
          WHERE ($1 IS NULL OR c.tenant_id = $1) AND c.period = 'month' AND c.scope = 'tenant'
            AND c.slice = 0 AND c.closed_at IS NOT NULL
          LIMIT 100";
-    ask(conn, sql, tenant).await
+    ask(conn, text, tenant).await
 }
 
 /// Reservations that should have been settled: the sweeper does it when their time is over.
 pub async fn overdue(conn: &mut Conn, tenant: Option<TenantId>) -> QueryResult<Vec<String>> {
-    let sql = "SELECT format('the reservation of turn %s of tenant %s is open since %s, and should have ended at %s: see reservations',
+    let text = "SELECT format('the reservation of turn %s of tenant %s is open since %s, and should have ended at %s: see reservations',
                              turn_id, tenant_id, created_at, expires_at) AS what
          FROM reservations
          WHERE state = 'open' AND expires_at < now() - interval '1 minute' AND ($1 IS NULL OR tenant_id = $1)
          LIMIT 100";
-    ask(conn, sql, tenant).await
+    ask(conn, text, tenant).await
 }
 
 /// Days whose summary is not the sum of their rows, as far back as every day is kept whole.
 pub async fn daily(conn: &mut Conn, tenant: Option<TenantId>) -> QueryResult<Vec<String>> {
-    let sql = "
+    let text = "
          WITH whole AS (SELECT (kept_from AT TIME ZONE 'UTC')::date + 1 AS after FROM ledger_state),
          sums AS (
            SELECT s.tenant_id, s.day,
@@ -121,7 +120,7 @@ pub async fn daily(conn: &mut Conn, tenant: Option<TenantId>) -> QueryResult<Vec
          WHERE (s.quantity, s.unpriced, s.cost, s.events)
            IS DISTINCT FROM (d.quantity, d.unpriced, d.cost_nano_usd, d.events)
          LIMIT 100";
-    ask(conn, sql, tenant).await
+    ask(conn, text, tenant).await
 }
 
 /// Counters that differ from the ledger or from the open reservations, in periods that began in the
@@ -131,7 +130,7 @@ pub async fn counters(
     tenant: Option<TenantId>,
     days: f64,
 ) -> QueryResult<Vec<String>> {
-    let rows: Vec<Found> = diesel::sql_query(
+    let rows: Vec<Found> = sql(
         "SELECT format('%s of %s %s, %s of %s: used %s, the ledger says %s; reserved %s, open are %s: see quota_counters',
                        meter, scope, scope_id, period, period_start, used, ledger, reserved, open_reservations) AS what
          FROM billing.differences($1, CASE WHEN $2 = 'Infinity' THEN '-infinity'

@@ -2,6 +2,7 @@
 //! when they are no longer kept.
 
 use super::Conn;
+use super::sql::sql;
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Date, Integer, Timestamptz};
@@ -19,10 +20,8 @@ pub async fn make(conn: &mut Conn, ahead: i32) -> QueryResult<bool> {
         made: bool,
     }
     conn.batch_execute(PATIENCE).await?;
-    let made: Made = diesel::sql_query(
-        "SELECT make_ledger_month((date_trunc('month', now() AT TIME ZONE 'UTC')
-                                   + make_interval(months => $1))::date) AS made",
-    )
+    let made: Made = sql("SELECT make_ledger_month((date_trunc('month', now() AT TIME ZONE 'UTC')
+                                   + make_interval(months => $1))::date) AS made")
     .bind::<Integer, _>(ahead)
     .get_result(conn)
     .await?;
@@ -37,8 +36,8 @@ pub async fn close(conn: &mut Conn) -> QueryResult<i64> {
         #[diesel(sql_type = BigInt)]
         closed: i64,
     }
-    let sql = "SELECT close_months('1 hour') AS closed";
-    Ok(diesel::sql_query(sql).get_result::<Closed>(conn).await?.closed)
+    let text = "SELECT close_months('1 hour') AS closed";
+    Ok(sql(text).get_result::<Closed>(conn).await?.closed)
 }
 
 /// A month that has tables of its own.
@@ -53,7 +52,7 @@ pub struct Month {
 
 /// The months that are wholly older than `kept` months, the oldest first.
 pub async fn older_than(conn: &mut Conn, kept: i32) -> QueryResult<Vec<Month>> {
-    diesel::sql_query(
+    sql(
         "WITH months AS (
            SELECT to_date(right(c.relname, 7), 'YYYY_MM') AS month
            FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
@@ -90,7 +89,7 @@ impl Month {
             #[diesel(sql_type = Bool)]
             done: bool,
         }
-        let done = diesel::sql_query(
+        let done = sql(
             "SELECT NOT EXISTS (
                SELECT FROM usage_ledger l WHERE l.month = $1 AND (l.day_start >= $2
                  OR NOT EXISTS (SELECT FROM ledger_seals s WHERE s.tenant_id = l.tenant_id
@@ -108,25 +107,21 @@ impl Month {
     /// Writes down what the check of the books must know of rows that it will not find. Needs a
     /// ledger transaction.
     pub async fn write_off(self, conn: &mut Conn) -> QueryResult<()> {
-        diesel::sql_query(
-            "UPDATE ledger_heads h SET base_seq = s.tenant_seq, base_hash = s.hash
+        sql("UPDATE ledger_heads h SET base_seq = s.tenant_seq, base_hash = s.hash
              FROM (SELECT DISTINCT ON (tenant_id) tenant_id, tenant_seq, hash FROM ledger_seals
                    WHERE month = $1 ORDER BY tenant_id, tenant_seq DESC) s
-             WHERE h.tenant_id = s.tenant_id AND s.tenant_seq > h.base_seq",
-        )
+             WHERE h.tenant_id = s.tenant_id AND s.tenant_seq > h.base_seq")
         .bind::<Date, _>(self.month)
         .execute(conn)
         .await?;
-        diesel::sql_query(
-            "UPDATE ledger_heads h SET base_stored_bytes = h.base_stored_bytes + l.bytes
+        sql("UPDATE ledger_heads h SET base_stored_bytes = h.base_stored_bytes + l.bytes
              FROM (SELECT tenant_id, sum(quantity)::bigint AS bytes FROM usage_ledger
                    WHERE month = $1 AND meter = 'stored_bytes' GROUP BY 1) l
-             WHERE h.tenant_id = l.tenant_id",
-        )
+             WHERE h.tenant_id = l.tenant_id")
         .bind::<Date, _>(self.month)
         .execute(conn)
         .await?;
-        diesel::sql_query(
+        sql(
             "UPDATE ledger_state SET kept_from = greatest(kept_from, $2), base_seq = greatest(base_seq,
                (SELECT max(ledger_seq) FROM ledger_seals WHERE month = $1))",
         )

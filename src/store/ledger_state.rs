@@ -2,6 +2,7 @@
 //! that let one node at a time do a thing. All of it needs a ledger transaction.
 
 use super::Conn;
+use super::sql::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Double, Text};
 use diesel_async::RunQueryDsl;
@@ -26,8 +27,7 @@ struct Yes {
 
 /// Takes a duty; false when somebody has it.
 pub async fn take_duty(conn: &mut Conn, duty: Duty) -> QueryResult<bool> {
-    let taken = diesel::sql_query("SELECT pg_try_advisory_xact_lock($1) AS yes")
-        .bind::<BigInt, _>(duty as i64);
+    let taken = sql("SELECT pg_try_advisory_xact_lock($1) AS yes").bind::<BigInt, _>(duty as i64);
     Ok(taken.get_result::<Yes>(conn).await?.yes)
 }
 
@@ -48,7 +48,7 @@ pub struct Numbering {
 /// Ask before the batches are read. `now()` is when this transaction began, before it looked: who
 /// has a number from `next_xid` on began to write later than that.
 pub async fn numbering(conn: &mut Conn) -> QueryResult<Numbering> {
-    diesel::sql_query(
+    sql(
         "SELECT ledger_seq, coalesce(pg_snapshot_xmin(pg_current_snapshot()) >= mark_xid, true) AS mark_passed,
                 pg_snapshot_xmax(pg_current_snapshot())::text AS next_xid
          FROM ledger_state",
@@ -65,7 +65,7 @@ pub async fn advance(
     ledger_seq: i64,
     all_sealed: bool,
 ) -> QueryResult<usize> {
-    diesel::sql_query(
+    sql(
         "UPDATE ledger_state SET ledger_seq = $1,
            complete_through = CASE WHEN $2 THEN coalesce(mark_at, complete_through) ELSE complete_through END,
            mark_at = CASE WHEN $2 THEN now() ELSE mark_at END,
@@ -94,11 +94,9 @@ pub struct Extent {
 
 /// `every`: seconds between two verifications.
 pub async fn extent(conn: &mut Conn, every: f64) -> QueryResult<Extent> {
-    diesel::sql_query(
-        "SELECT ledger_seq, base_seq, verified_seq,
+    sql("SELECT ledger_seq, base_seq, verified_seq,
                 verified_at < now() - make_interval(secs => $1) AS verification_due
-         FROM ledger_state",
-    )
+         FROM ledger_state")
     .bind::<Double, _>(every)
     .get_result(conn)
     .await
@@ -106,7 +104,7 @@ pub async fn extent(conn: &mut Conn, every: f64) -> QueryResult<Extent> {
 
 /// Notes that the chain was checked until `ledger_seq`.
 pub async fn set_verified(conn: &mut Conn, ledger_seq: i64) -> QueryResult<usize> {
-    diesel::sql_query("UPDATE ledger_state SET verified_seq = $1, verified_at = now()")
+    sql("UPDATE ledger_state SET verified_seq = $1, verified_at = now()")
         .bind::<BigInt, _>(ledger_seq)
         .execute(conn)
         .await

@@ -2,6 +2,7 @@
 
 use super::Conn;
 use super::schema::login_codes;
+use super::sql::sql;
 use crate::types::TenantId;
 use diesel::prelude::*;
 use diesel::sql_types::{Binary, Integer, Text, Uuid};
@@ -26,12 +27,10 @@ pub async fn replace(
     code_hash: &[u8],
     ttl_seconds: i32,
 ) -> QueryResult<()> {
-    diesel::sql_query(
-        "INSERT INTO login_codes (tenant_id, email, code_hash, expires_at)
+    sql("INSERT INTO login_codes (tenant_id, email, code_hash, expires_at)
          VALUES ($1, $2, $3, now() + make_interval(secs => $4))
          ON CONFLICT (tenant_id, email) DO UPDATE
-           SET code_hash = excluded.code_hash, expires_at = excluded.expires_at, attempts = 0",
-    )
+           SET code_hash = excluded.code_hash, expires_at = excluded.expires_at, attempts = 0")
     .bind::<Uuid, _>(tenant)
     .bind::<Text, _>(email)
     .bind::<Binary, _>(code_hash)
@@ -48,7 +47,7 @@ pub async fn count_guess(
     tenant: TenantId,
     email: &str,
 ) -> QueryResult<Option<Vec<u8>>> {
-    let guess: Option<Guess> = diesel::sql_query(
+    let guess: Option<Guess> = sql(
         "UPDATE login_codes SET
            attempts = attempts + 1,
            failures = CASE WHEN failures_day = (now() AT TIME ZONE 'UTC')::date THEN failures ELSE 0 END + 1,

@@ -2,6 +2,7 @@
 
 use super::Conn;
 use super::schema::messages;
+use super::sql::sql;
 use crate::types::{ConversationId, MessageId, TenantId, TurnId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -65,15 +66,13 @@ impl Message {
         leaf: MessageId,
         limit: i64,
     ) -> QueryResult<Vec<Self>> {
-        diesel::sql_query(
-            "WITH RECURSIVE branch AS (
+        sql("WITH RECURSIVE branch AS (
                SELECT m.*, 1::bigint AS place FROM messages m WHERE tenant_id = $1 AND id = $2
                UNION ALL
                SELECT m.*, b.place + 1 FROM branch b
                JOIN messages m ON m.tenant_id = $1 AND m.id = b.parent_id WHERE b.place < $3)
              SELECT id, parent_id, turn_id, role, status, content, created_at
-             FROM branch ORDER BY place DESC",
-        )
+             FROM branch ORDER BY place DESC")
         .bind::<Uuid, _>(tenant)
         .bind::<Uuid, _>(leaf)
         .bind::<BigInt, _>(limit)
@@ -143,16 +142,14 @@ pub async fn newest_leaf(
         #[diesel(sql_type = Uuid)]
         id: MessageId,
     }
-    let leaf: Option<Leaf> = diesel::sql_query(
-        "WITH RECURSIVE below AS (
+    let leaf: Option<Leaf> = sql("WITH RECURSIVE below AS (
            SELECT id FROM messages WHERE tenant_id = $1 AND conversation_id = $2 AND id = $3
            UNION ALL
            SELECT m.id FROM below b JOIN messages m ON m.tenant_id = $1 AND m.parent_id = b.id)
          SELECT id FROM below b
          WHERE b.id = $4 OR NOT EXISTS (
            SELECT FROM messages m WHERE m.tenant_id = $1 AND m.parent_id = b.id)
-         ORDER BY coalesce(b.id = $4, false) DESC, b.id DESC LIMIT 1",
-    )
+         ORDER BY coalesce(b.id = $4, false) DESC, b.id DESC LIMIT 1")
     .bind::<Uuid, _>(tenant)
     .bind::<Uuid, _>(conversation)
     .bind::<Uuid, _>(id)

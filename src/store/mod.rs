@@ -9,6 +9,7 @@ mod db;
 mod migrate;
 #[expect(unreachable_pub, reason = "generated")]
 mod schema;
+mod sql;
 mod tx;
 mod vector;
 

@@ -1,6 +1,7 @@
 //! The server processes, each alive as long as it renews its lease.
 
 use super::Conn;
+use super::sql::sql;
 use crate::types::{NodeId, TenantId, TurnId};
 use diesel::QueryableByName;
 use diesel::prelude::*;
@@ -12,10 +13,8 @@ pub const LEASE_SECONDS: f64 = 10.0;
 
 /// Renews the lease of a node, or registers it. Needs a system transaction.
 pub async fn renew(conn: &mut Conn, node: NodeId) -> QueryResult<()> {
-    diesel::sql_query(
-        "INSERT INTO nodes (id, lease_until) VALUES ($1, now() + make_interval(secs => $2))
-         ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until",
-    )
+    sql("INSERT INTO nodes (id, lease_until) VALUES ($1, now() + make_interval(secs => $2))
+         ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until")
     .bind::<Uuid, _>(node)
     .bind::<Double, _>(LEASE_SECONDS)
     .execute(conn)
@@ -26,7 +25,7 @@ pub async fn renew(conn: &mut Conn, node: NodeId) -> QueryResult<()> {
 /// Ends the lease of a node that goes: nobody has to wait for it to run out. Needs a system
 /// transaction.
 pub async fn leave(conn: &mut Conn, node: NodeId) -> QueryResult<()> {
-    diesel::sql_query("UPDATE nodes SET lease_until = '-infinity' WHERE id = $1")
+    sql("UPDATE nodes SET lease_until = '-infinity' WHERE id = $1")
         .bind::<Uuid, _>(node)
         .execute(conn)
         .await?;
@@ -36,14 +35,12 @@ pub async fn leave(conn: &mut Conn, node: NodeId) -> QueryResult<()> {
 /// Ends every lease at once: the caller knows that no other node lives (`docent dev`). Needs a
 /// system transaction.
 pub async fn expire_all(conn: &mut Conn) -> QueryResult<usize> {
-    diesel::sql_query("UPDATE nodes SET lease_until = '-infinity'").execute(conn).await
+    sql("UPDATE nodes SET lease_until = '-infinity'").execute(conn).await
 }
 
 /// Forgets nodes that have been gone for an hour. Needs a system transaction.
 pub async fn delete_gone(conn: &mut Conn) -> QueryResult<usize> {
-    diesel::sql_query("DELETE FROM nodes WHERE lease_until < now() - interval '1 hour'")
-        .execute(conn)
-        .await
+    sql("DELETE FROM nodes WHERE lease_until < now() - interval '1 hour'").execute(conn).await
 }
 
 /// A turn that a node runs.
@@ -58,7 +55,7 @@ pub struct OwnTurn {
 
 /// The running turns that belong to a node. Needs a system transaction.
 pub async fn turns_of(conn: &mut Conn, node: NodeId) -> QueryResult<Vec<OwnTurn>> {
-    diesel::sql_query("SELECT id, stop_requested FROM turns WHERE owner = $1 AND state = 'running'")
+    sql("SELECT id, stop_requested FROM turns WHERE owner = $1 AND state = 'running'")
         .bind::<Uuid, _>(node)
         .load(conn)
         .await
@@ -86,11 +83,11 @@ pub async fn orphans(
     asker: NodeId,
     limit: i64,
 ) -> QueryResult<Vec<(TenantId, TurnId)>> {
-    let sql = format!(
+    let text = format!(
         "SELECT tenant_id, id FROM turns t
          WHERE state = 'running' AND owner <> $3 AND {ORPHANED} LIMIT $2"
     );
-    let rows: Vec<Orphan> = diesel::sql_query(sql)
+    let rows: Vec<Orphan> = sql(text)
         .bind::<Double, _>(LEASE_SECONDS)
         .bind::<BigInt, _>(limit)
         .bind::<Uuid, _>(asker)
@@ -101,11 +98,11 @@ pub async fn orphans(
 
 /// Locks a turn whose node is (still) dead; false when it is not, or somebody else closes it.
 pub async fn lock_orphan(conn: &mut Conn, tenant: TenantId, turn: TurnId) -> QueryResult<bool> {
-    let sql = format!(
+    let text = format!(
         "SELECT tenant_id, id FROM turns t WHERE tenant_id = $2 AND id = $3 AND state = 'running'
          AND {ORPHANED} FOR UPDATE SKIP LOCKED"
     );
-    let locked: Option<Orphan> = diesel::sql_query(sql)
+    let locked: Option<Orphan> = sql(text)
         .bind::<Double, _>(LEASE_SECONDS)
         .bind::<Uuid, _>(tenant)
         .bind::<Uuid, _>(turn)

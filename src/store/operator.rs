@@ -2,6 +2,7 @@
 
 use super::Conn;
 use super::schema::{audit_log, quota_overrides, tenants};
+use super::sql::sql;
 use crate::types::{TenantId, UserId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -99,7 +100,7 @@ impl TopUp {
             Some(user) => ("user", user.uuid()),
             None => ("tenant", tenant.uuid()),
         };
-        diesel::sql_query(
+        sql(
             "INSERT INTO quota_topups (tenant_id, id, scope, scope_id, period, period_start, meter, amount)
              SELECT $1, $2, $3, $4, $5, CASE $5 WHEN 'day' THEN p.day_start ELSE p.month_start END, $6, $7
              FROM current_periods($1) p ON CONFLICT DO NOTHING",

@@ -1,6 +1,7 @@
 //! Prices, in nano-dollars for a million units. A version is never changed.
 
 use super::Conn;
+use super::sql::{Sql, sql};
 use crate::types::{Meter, TenantId, TurnId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -56,34 +57,28 @@ impl NewPrice {
             Some(_) => ("tenant_prices", "tenant_id, ", "$9, "),
             None => ("prices", "", ""),
         };
-        let sql = format!(
+        let text = format!(
             "INSERT INTO {table} ({column}version, model, valid_from, input, cached_input, output, reasoning, request)
              SELECT {value}$1, $2, $3, $4, $5, $6, $7, $8 WHERE $9::uuid IS NOT DISTINCT FROM $9
              ON CONFLICT DO NOTHING"
         );
-        Ok(self.bind(&sql, tenant).execute(conn).await? == 1)
+        Ok(self.bind(&text, tenant).execute(conn).await? == 1)
     }
 
     /// Whether this very price has its version.
     pub async fn is_there(&self, conn: &mut Conn, tenant: Option<TenantId>) -> QueryResult<bool> {
         let table = if tenant.is_some() { "tenant_prices" } else { "prices" };
         let own = if tenant.is_some() { "tenant_id = $9" } else { "$9::uuid IS NULL" };
-        let sql = format!(
+        let text = format!(
             "SELECT 1 FROM {table} WHERE {own} AND version = $1 AND model = $2 AND valid_from = $3 AND input = $4
                AND cached_input IS NOT DISTINCT FROM $5 AND output = $6
                AND reasoning IS NOT DISTINCT FROM $7 AND request IS NOT DISTINCT FROM $8"
         );
-        Ok(self.bind(&sql, tenant).execute(conn).await? == 1)
+        Ok(self.bind(&text, tenant).execute(conn).await? == 1)
     }
 
-    fn bind(
-        &self,
-        sql: &str,
-        tenant: Option<TenantId>,
-    ) -> diesel::query_builder::BoxedSqlQuery<'_, diesel::pg::Pg, diesel::query_builder::SqlQuery>
-    {
-        diesel::sql_query(sql)
-            .into_boxed::<diesel::pg::Pg>()
+    fn bind(&self, text: &str, tenant: Option<TenantId>) -> Sql<'_> {
+        sql(text)
             .bind::<Text, _>(&self.version)
             .bind::<Text, _>(&self.model)
             .bind::<Timestamptz, _>(self.valid_from)
@@ -99,7 +94,7 @@ impl NewPrice {
 impl Price {
     /// The price in force for a tenant; `None` is "no price known", which is not a price of zero.
     pub async fn of(conn: &mut Conn, tenant: TenantId, model: &str) -> QueryResult<Option<Self>> {
-        diesel::sql_query("SELECT * FROM price_of($1, $2) p WHERE version IS NOT NULL")
+        sql("SELECT * FROM price_of($1, $2) p WHERE version IS NOT NULL")
             .bind::<Uuid, _>(tenant)
             .bind::<Text, _>(model)
             .get_result(conn)
@@ -121,8 +116,7 @@ impl Price {
             #[diesel(embed)]
             price: Price,
         }
-        let rows: Vec<Row> = diesel::sql_query(
-            "SELECT v.of, p.* FROM reservations r
+        let rows: Vec<Row> = sql("SELECT v.of, p.* FROM reservations r
              CROSS JOIN LATERAL (
                SELECT q.key AS of, q.value AS version FROM jsonb_each_text(r.quoted) q
                UNION ALL SELECT NULL, r.embedding_price_version
@@ -130,8 +124,7 @@ impl Price {
                UNION ALL SELECT t.model, r.price_version FROM turns t
                  WHERE r.quoted = '{}' AND t.tenant_id = r.tenant_id AND t.id = r.turn_id) v
              CROSS JOIN LATERAL price_version($1, v.version) p
-             WHERE r.tenant_id = $1 AND r.turn_id = $2 AND p.version IS NOT NULL",
-        )
+             WHERE r.tenant_id = $1 AND r.turn_id = $2 AND p.version IS NOT NULL")
         .bind::<Uuid, _>(tenant)
         .bind::<Uuid, _>(turn)
         .load(conn)

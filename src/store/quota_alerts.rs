@@ -1,6 +1,7 @@
 //! Warnings about quotas that are nearly or wholly used: each is given once.
 
 use super::Conn;
+use super::sql::sql;
 use crate::types::TenantId;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -41,7 +42,7 @@ pub async fn insert_due(
     tenants: &[TenantId],
     scopes: &[uuid::Uuid],
 ) -> QueryResult<Vec<QuotaAlert>> {
-    diesel::sql_query(
+    sql(
         "WITH due AS (
            SELECT q.tenant_id, q.scope, q.scope_id, q.period, q.period_start, q.meter, p.percent, q.used,
                   q.max_amount

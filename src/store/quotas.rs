@@ -1,6 +1,7 @@
 //! Quotas as they stand: limit, used and held.
 
 use super::Conn;
+use super::sql::sql;
 use crate::types::{TenantId, UserId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -37,7 +38,7 @@ pub struct Quota {
 impl Quota {
     /// Of a user and of their tenant, the user's first, month before day.
     pub async fn load(conn: &mut Conn, tenant: TenantId, user: UserId) -> QueryResult<Vec<Self>> {
-        diesel::sql_query("SELECT * FROM quota_now($1, $2)")
+        sql("SELECT * FROM quota_now($1, $2)")
             .bind::<Uuid, _>(tenant)
             .bind::<Uuid, _>(user)
             .load(conn)

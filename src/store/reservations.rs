@@ -4,6 +4,7 @@
 use super::Conn;
 use super::ledger::NewEntry;
 use super::prices::Price;
+use super::sql::sql;
 use crate::types::{AssistantId, NodeId, TenantId, TurnId, UserId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -143,7 +144,7 @@ pub async fn reserve(
     request: &Request<'_>,
     keep: bool,
 ) -> QueryResult<Result<Granted, Limit>> {
-    let outcome: Outcome = diesel::sql_query(RESERVE)
+    let outcome: Outcome = sql(RESERVE)
         .bind::<Uuid, _>(request.tenant)
         .bind::<Uuid, _>(request.user)
         .bind::<Nullable<Uuid>, _>(request.assistant)
@@ -181,7 +182,7 @@ pub async fn extend(
     conn: &mut Conn,
     step: Extension<'_>,
 ) -> QueryResult<Option<Result<Granted, Limit>>> {
-    let outcome: Option<Outcome> = diesel::sql_query(EXTEND)
+    let outcome: Option<Outcome> = sql(EXTEND)
         .bind::<Uuid, _>(step.tenant)
         .bind::<Uuid, _>(step.turn)
         .bind::<Array<Text>, _>(step.models)
@@ -207,7 +208,7 @@ pub async fn settle(
         #[diesel(sql_type = Bool)]
         settled: bool,
     }
-    let outcome: Settled = diesel::sql_query("SELECT settle_turn($1, $2, $3) AS settled")
+    let outcome: Settled = sql("SELECT settle_turn($1, $2, $3) AS settled")
         .bind::<Uuid, _>(tenant)
         .bind::<Uuid, _>(turn)
         .bind::<Jsonb, _>(serde_json::to_value(entries).unwrap_or_default())
@@ -232,7 +233,7 @@ pub async fn bill(
         #[diesel(embed)]
         broken: Broken,
     }
-    let outcome: Billed = diesel::sql_query("SELECT * FROM bill_now($1, $2, $3, $4, $5, $6)")
+    let outcome: Billed = sql("SELECT * FROM bill_now($1, $2, $3, $4, $5, $6)")
         .bind::<Uuid, _>(tenant)
         .bind::<Nullable<Uuid>, _>(user)
         .bind::<Nullable<Uuid>, _>(assistant)

@@ -1,6 +1,7 @@
 //! Routes: names, and the models that they stand for; the server's and a tenant's own.
 
 use super::Conn;
+use super::sql::sql;
 use crate::types::TenantId;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Integer, Nullable, Text, Uuid};
@@ -28,12 +29,10 @@ impl RouteRow {
             Some(_) => "tenant_routes WHERE tenant_id = $1",
             None => "routes WHERE $1::uuid IS NULL",
         };
-        diesel::sql_query(format!(
-            "SELECT name, models, weights, after_cut FROM {table} ORDER BY name"
-        ))
-        .bind::<Nullable<Uuid>, _>(tenant)
-        .load(conn)
-        .await
+        sql(format!("SELECT name, models, weights, after_cut FROM {table} ORDER BY name"))
+            .bind::<Nullable<Uuid>, _>(tenant)
+            .load(conn)
+            .await
     }
 
     /// In place of what was there. The server's need a system transaction.
@@ -42,7 +41,7 @@ impl RouteRow {
             Some(_) => ("tenant_routes", "tenant_id, ", "$5, ", "tenant_id, name"),
             None => ("routes", "", "", "name"),
         };
-        diesel::sql_query(format!(
+        sql(format!(
             "INSERT INTO {table} ({column}name, models, weights, after_cut)
              SELECT {value}$1, $2, $3, $4 WHERE $5::uuid IS NOT DISTINCT FROM $5
              ON CONFLICT ({key}) DO UPDATE
@@ -71,8 +70,8 @@ impl RouteRow {
             Some(_) => "tenant_routes WHERE tenant_id = $2",
             None => "routes WHERE $2::uuid IS NULL",
         };
-        let sql = diesel::sql_query(format!("DELETE FROM {whose} AND name = $1"));
-        let sql = sql.bind::<Text, _>(name).bind::<Nullable<Uuid>, _>(tenant);
-        Ok(sql.execute(conn).await? == 1)
+        let query = sql(format!("DELETE FROM {whose} AND name = $1"));
+        let query = query.bind::<Text, _>(name).bind::<Nullable<Uuid>, _>(tenant);
+        Ok(query.execute(conn).await? == 1)
     }
 }

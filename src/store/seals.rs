@@ -4,6 +4,7 @@
 use super::Conn;
 use super::entries::Entry;
 use super::schema::ledger_seals;
+use super::sql::sql;
 use crate::types::TenantId;
 use chrono::NaiveDate;
 use diesel::prelude::*;
@@ -41,8 +42,7 @@ pub struct Waiting {
 /// Takes the oldest batches and returns their rows, in order. The lateral limit keeps PostgreSQL to
 /// the index, however large the ledger is.
 pub async fn take(conn: &mut Conn, batches: i64) -> QueryResult<Vec<Waiting>> {
-    diesel::sql_query(
-        "WITH taken AS (
+    sql("WITH taken AS (
            DELETE FROM ledger_batches
              WHERE id = ANY (ARRAY(SELECT id FROM ledger_batches ORDER BY id LIMIT $1))
              RETURNING id, tenant_id, month, event_ids)
@@ -57,8 +57,7 @@ pub async fn take(conn: &mut Conn, batches: i64) -> QueryResult<Vec<Waiting>> {
              AND NOT EXISTS (SELECT FROM ledger_seals s WHERE s.tenant_id = u.tenant_id
                              AND s.event_id = u.event_id AND s.month = u.month)
            LIMIT 1) l
-         ORDER BY b.id, e.place",
-    )
+         ORDER BY b.id, e.place")
     .bind::<BigInt, _>(batches)
     .load(conn)
     .await
@@ -66,10 +65,8 @@ pub async fn take(conn: &mut Conn, batches: i64) -> QueryResult<Vec<Waiting>> {
 
 /// Seals rows, all at once.
 pub async fn insert(conn: &mut Conn, seals: &[Seal]) -> QueryResult<usize> {
-    diesel::sql_query(
-        "INSERT INTO ledger_seals (tenant_id, tenant_seq, month, event_id, ledger_seq, day, hash)
-         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7)",
-    )
+    sql("INSERT INTO ledger_seals (tenant_id, tenant_seq, month, event_id, ledger_seq, day, hash)
+         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7)")
     .bind::<Array<Uuid>, _>(seals.iter().map(|seal| seal.tenant_id).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(seals.iter().map(|seal| seal.tenant_seq).collect::<Vec<_>>())
     .bind::<Array<Date>, _>(seals.iter().map(|seal| seal.month).collect::<Vec<_>>())
@@ -94,8 +91,8 @@ pub struct Head {
 
 /// Where the chains of these tenants end; one that has not begun is missing.
 pub async fn heads(conn: &mut Conn, tenants: &[TenantId]) -> QueryResult<Vec<Head>> {
-    let sql = "SELECT tenant_id, tenant_seq, hash FROM ledger_heads WHERE tenant_id = ANY ($1)";
-    diesel::sql_query(sql).bind::<Array<Uuid>, _>(tenants.to_vec()).load(conn).await
+    let text = "SELECT tenant_id, tenant_seq, hash FROM ledger_heads WHERE tenant_id = ANY ($1)";
+    sql(text).bind::<Array<Uuid>, _>(tenants.to_vec()).load(conn).await
 }
 
 /// Moves the ends of chains; a new chain begins with `genesis`.
@@ -104,7 +101,7 @@ pub async fn move_heads(
     heads: &[Head],
     genesis: impl Fn(TenantId) -> Vec<u8>,
 ) -> QueryResult<usize> {
-    diesel::sql_query(
+    sql(
         "INSERT INTO ledger_heads (tenant_id, tenant_seq, hash, base_hash)
          SELECT * FROM unnest($1, $2, $3, $4)
          ON CONFLICT (tenant_id) DO UPDATE SET tenant_seq = excluded.tenant_seq, hash = excluded.hash",

@@ -2,6 +2,7 @@
 
 use super::Conn;
 use super::schema::{citations, turn_segments};
+use super::sql::sql;
 use crate::types::{DocumentId, TenantId, TurnId};
 use diesel::prelude::*;
 use diesel::sql_types::{Double, Integer, Uuid};
@@ -45,11 +46,9 @@ pub async fn insert(
 
 /// Deletes the logs of turns that ended longer than `seconds` ago. Needs a system transaction.
 pub async fn delete_old(conn: &mut Conn, seconds: f64) -> QueryResult<usize> {
-    diesel::sql_query(
-        "DELETE FROM turn_segments s USING turns t
+    sql("DELETE FROM turn_segments s USING turns t
          WHERE t.tenant_id = s.tenant_id AND t.id = s.turn_id
-           AND t.ended_at < now() - make_interval(secs => $1)",
-    )
+           AND t.ended_at < now() - make_interval(secs => $1)")
     .bind::<Double, _>(seconds)
     .execute(conn)
     .await
@@ -62,13 +61,11 @@ pub async fn load(
     turn: TurnId,
     from: i32,
 ) -> QueryResult<Vec<Segment>> {
-    diesel::sql_query(
-        "SELECT first_offset, parts FROM turn_segments
+    sql("SELECT first_offset, parts FROM turn_segments
          WHERE tenant_id = $1 AND turn_id = $2 AND first_offset >= coalesce(
            (SELECT max(first_offset) FROM turn_segments
              WHERE tenant_id = $1 AND turn_id = $2 AND first_offset <= $3), 0)
-         ORDER BY first_offset",
-    )
+         ORDER BY first_offset")
     .bind::<Uuid, _>(tenant)
     .bind::<Uuid, _>(turn)
     .bind::<Integer, _>(from)

@@ -5,6 +5,7 @@
 
 use super::Conn;
 use super::schema::{jobs, tenant_embeddings as rows};
+use super::sql::sql;
 use crate::types::TenantId;
 use diesel::dsl::{exists, now};
 use diesel::prelude::*;
@@ -95,24 +96,20 @@ pub async fn queue(
 ) -> QueryResult<usize> {
     conn.batch_execute("SET LOCAL statement_timeout = '5min'").await?;
     if again {
-        diesel::sql_query(
-            "UPDATE jobs SET state = 'queued', attempts = 0, run_at = now()
-             WHERE tenant_id = $1 AND kind = 'embed' AND state = 'failed'",
-        )
+        sql("UPDATE jobs SET state = 'queued', attempts = 0, run_at = now()
+             WHERE tenant_id = $1 AND kind = 'embed' AND state = 'failed'")
         .bind::<Uuid, _>(tenant)
         .execute(conn)
         .await?;
     }
     // One that is done has vectors; when chunks came later it is not.
-    diesel::sql_query(
-        "INSERT INTO jobs (tenant_id, id, kind, document_id, max_attempts)
+    sql("INSERT INTO jobs (tenant_id, id, kind, document_id, max_attempts)
          SELECT c.tenant_id, gen_random_uuid(), 'embed', c.document_id, 20
          FROM (SELECT DISTINCT c.tenant_id, c.document_id FROM chunks c
                LEFT JOIN embeddings e ON e.tenant_id = $1 AND e.model_id = $2 AND e.chunk_id = c.id
                WHERE c.tenant_id = $1 AND e.chunk_id IS NULL) c
          ON CONFLICT (tenant_id, document_id) WHERE kind = 'embed'
-         DO UPDATE SET state = 'queued', attempts = 0, run_at = now() WHERE jobs.state = 'done'",
-    )
+         DO UPDATE SET state = 'queued', attempts = 0, run_at = now() WHERE jobs.state = 'done'")
     .bind::<Uuid, _>(tenant)
     .bind::<Integer, _>(model_id)
     .execute(conn)
@@ -136,7 +133,7 @@ pub async fn forget_jobs(conn: &mut Conn, tenant: TenantId) -> QueryResult<()> {
 
 /// How far a move is.
 pub async fn progress(conn: &mut Conn, tenant: TenantId) -> QueryResult<Progress> {
-    diesel::sql_query(
+    sql(
         "SELECT count(*) FILTER (WHERE state = 'done') AS done, count(*) FILTER (WHERE state <> 'done') AS left,
                 count(*) FILTER (WHERE state = 'failed') AS failed,
                 (array_agg(last_error ORDER BY run_at DESC) FILTER (WHERE state <> 'done' AND last_error IS NOT NULL))[1]
@@ -150,10 +147,8 @@ pub async fn progress(conn: &mut Conn, tenant: TenantId) -> QueryResult<Progress
 
 /// Deletes some vectors of a model; says how many.
 pub async fn delete_some(conn: &mut Conn, tenant: TenantId, model_id: i32) -> QueryResult<usize> {
-    diesel::sql_query(
-        "DELETE FROM embeddings WHERE tenant_id = $1 AND model_id = $2 AND chunk_id IN (
-           SELECT chunk_id FROM embeddings WHERE tenant_id = $1 AND model_id = $2 LIMIT 5000)",
-    )
+    sql("DELETE FROM embeddings WHERE tenant_id = $1 AND model_id = $2 AND chunk_id IN (
+           SELECT chunk_id FROM embeddings WHERE tenant_id = $1 AND model_id = $2 LIMIT 5000)")
     .bind::<Uuid, _>(tenant)
     .bind::<Integer, _>(model_id)
     .execute(conn)

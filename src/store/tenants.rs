@@ -2,6 +2,7 @@
 
 use super::Conn;
 use super::schema::tenants;
+use super::sql::sql;
 use crate::types::TenantId;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -27,8 +28,8 @@ pub async fn is_time_zone(conn: &mut Conn, name: &str) -> QueryResult<bool> {
         #[diesel(sql_type = Bool)]
         found: bool,
     }
-    let sql = "SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1) AS found";
-    let row: Found = diesel::sql_query(sql).bind::<Text, _>(name).get_result(conn).await?;
+    let text = "SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1) AS found";
+    let row: Found = sql(text).bind::<Text, _>(name).get_result(conn).await?;
     Ok(row.found)
 }
 
@@ -47,12 +48,10 @@ pub struct LocalTime {
 
 /// Now, in the time zone of a tenant.
 pub async fn local_time(conn: &mut Conn, tenant: TenantId) -> QueryResult<Option<LocalTime>> {
-    diesel::sql_query(
-        "SELECT to_char(at, 'YYYY-MM-DD') AS date, to_char(at, 'HH24:MI') AS time,
+    sql("SELECT to_char(at, 'YYYY-MM-DD') AS date, to_char(at, 'HH24:MI') AS time,
                 to_char(at, 'FMDay') AS weekday, time_zone AS zone
          FROM tenants, LATERAL (SELECT now() AT TIME ZONE time_zone AS at) AS local
-         WHERE tenant_id = $1",
-    )
+         WHERE tenant_id = $1")
     .bind::<diesel::sql_types::Uuid, _>(tenant)
     .get_result(conn)
     .await

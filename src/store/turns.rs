@@ -2,6 +2,7 @@
 
 use super::Conn;
 use super::schema::turns;
+use super::sql::sql;
 use crate::types::{ConversationId, MessageId, NodeId, TenantId, TurnId, UserId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -184,7 +185,7 @@ pub async fn disown(conn: &mut Conn, owner: NodeId, ids: &[TurnId]) -> QueryResu
 
 /// Frees the idempotency keys of turns that are a day old; needs a system transaction.
 pub async fn free_keys(conn: &mut Conn) -> QueryResult<usize> {
-    let sql = "UPDATE turns SET idempotency_key = NULL
+    let text = "UPDATE turns SET idempotency_key = NULL
                WHERE idempotency_key IS NOT NULL AND created_at < now() - interval '1 day'";
-    diesel::sql_query(sql).execute(conn).await
+    sql(text).execute(conn).await
 }

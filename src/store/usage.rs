@@ -2,6 +2,7 @@
 
 use super::Conn;
 use super::schema::{assistants, users};
+use super::sql::sql;
 use crate::types::{AssistantId, TenantId, UserId};
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
@@ -25,12 +26,10 @@ pub struct Calendar {
 
 /// A day is named by its middle: then it does not matter that a time zone was changed.
 pub async fn calendar(conn: &mut Conn, tenant: TenantId) -> QueryResult<Calendar> {
-    diesel::sql_query(
-        "SELECT ((p.day_start + interval '12 hours') AT TIME ZONE t.time_zone)::date AS today,
+    sql("SELECT ((p.day_start + interval '12 hours') AT TIME ZONE t.time_zone)::date AS today,
                 ((p.month_start + interval '12 hours') AT TIME ZONE t.time_zone)::date AS month,
                 p.month_start, p.month_end
-         FROM tenants t, current_periods(t.tenant_id) p WHERE t.tenant_id = $1",
-    )
+         FROM tenants t, current_periods(t.tenant_id) p WHERE t.tenant_id = $1")
     .bind::<Uuid, _>(tenant)
     .get_result(conn)
     .await
@@ -61,7 +60,7 @@ pub async fn rows(
     since: NaiveDate,
     column: &str,
 ) -> QueryResult<Vec<Row>> {
-    diesel::sql_query(format!(
+    sql(format!(
         "WITH fresh AS (
            SELECT l.* FROM ledger_batches b
            JOIN usage_ledger l ON l.tenant_id = b.tenant_id AND l.month = b.month
