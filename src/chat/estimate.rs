@@ -1,7 +1,7 @@
 //! What a turn would cost, read in the way in which it would be opened and rolled back.
 
 use super::accepted::Refused;
-use super::open::{Order, ask, begin, recall};
+use super::open::{Order, ask, begin, earlier};
 use super::service::ChatParts;
 use crate::metering::{self, QuotaExceeded, ReserveError, Typical};
 use crate::store::prices::Price;
@@ -38,16 +38,15 @@ pub enum Verdict {
 
 pub(super) async fn estimate(parts: &ChatParts, order: &Order) -> Result<Estimate, Refused> {
     let ctx = order.ctx;
-    let mut tx = parts.db.tenant(ctx.tenant).await?;
-    let (mut opened, stored) = begin(&mut tx, parts, order).await?;
-    recall(&mut tx, order, &mut opened, stored).await?;
+    let (mut tx, mut opened, stored) = begin(parts, order).await?;
+    opened.recall(&earlier(&tx, order, stored.as_ref()).await?);
     let models = opened.models(0);
     let ask = ask(&opened, &models);
     let model = models.first().cloned().unwrap_or_default();
     let price = Price::of(&mut tx, ctx.tenant, &model).await?;
     let typical = metering::typical(&mut tx, ctx, &model).await?;
     // Last: it locks counters, until the transaction is dropped here.
-    let (output, cost, verdict) = match metering::quote(&mut tx, ctx, ask).await {
+    let (output, cost, verdict) = match metering::quote(&tx, ctx, ask).await {
         Ok(grant) => {
             let over_quota = grant.over_quota;
             (grant.output, grant.cost_nano_usd, Verdict::Taken { over_quota })

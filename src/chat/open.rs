@@ -10,14 +10,16 @@ use crate::llm::{ToolCall, tokens};
 use crate::metering::{self, Ask, Prices};
 use crate::store::approvals::Approval;
 use crate::store::assistants::Assistant;
-use crate::store::conversations::{self, Conversation, NewConversation};
+use crate::store::conversations::{self, NewConversation};
 use crate::store::messages::{Message, NewMessage};
 use crate::store::turns::NewTurn;
-use crate::store::{Conn, DbError};
+use crate::store::{Conn, DbError, Tx};
 use crate::types::{
     AssistantId, ChatName, ConversationId, Ctx, IdempotencyKey, MessageId, Question, TurnId,
 };
+use diesel::QueryResult;
 use diesel::result::{DatabaseErrorKind, Error};
+use futures_util::join;
 use std::sync::Arc;
 
 /// With fewer tokens left for an answer, a turn is refused.
@@ -61,62 +63,49 @@ impl<E: Into<Refused>> From<E> for NotOpened {
 
 pub(super) async fn open(parts: &ChatParts, order: &Order) -> Result<Opened, NotOpened> {
     let ctx = order.ctx;
-    let mut tx = parts.db.tenant(ctx.tenant).await?;
-    let (mut opened, stored) = begin(&mut tx, parts, order).await?;
-    if order.is_new {
-        let question = order.asked.question();
-        NewConversation {
-            tenant_id: ctx.tenant,
-            id: order.conversation,
-            user_id: ctx.user,
-            assistant_id: opened.assistant,
-            title: &question.map(Question::title).unwrap_or_default(),
-            client_id: order.asked.name().map(ChatName::as_str),
-            kind: match (&opened.given, order.asked.draft) {
-                (Some(_), _) => "api",
-                (None, true) => "trial",
-                (None, false) => "chat",
-            },
-        }
-        .insert(&mut tx)
-        .await
-        .map_err(|error| match broken_constraint(&error) {
-            Some("conversations_client_id") => NotOpened::Repeat,
-            _ => DbError::from(error).into(),
-        })?;
-    }
-    // From here on no other turn adds to the conversation: its branch can be read.
-    insert_turn(&mut tx, parts, order, &opened).await?;
-    if stored.is_none() && !order.is_new {
-        conversations::lock(&mut tx, ctx.tenant, ctx.user, order.conversation).await?;
-    }
-    let before = recall(&mut tx, order, &mut opened, stored).await?;
-    if order.asked.question().is_some() {
-        insert_question(&mut tx, order, &opened, before).await?;
-    }
-    if opened.given.is_none() {
-        conversations::asked(&mut tx, ctx.tenant, order.conversation, opened.question).await?;
-    }
+    let (tx, mut opened, stored) = begin(parts, order).await?;
+    // Once the turn is there no other one adds to the conversation, and its branch can be read.
+    let (made, inserted, held, earlier) = join!(
+        insert_conversation(&tx, order, &opened),
+        insert_turn(&tx, parts, order, &opened),
+        hold(&tx, order, stored.as_ref()),
+        earlier(&tx, order, stored.as_ref()),
+    );
+    made?;
+    inserted?;
+    held?;
+    let before = opened.recall(&earlier?);
     let models = opened.models(0);
     let ask = ask(&opened, &models);
-    let grant = metering::reserve(&mut tx, ctx, order.turn, parts.node, ask);
-    let grant = grant.await.map_err(Refused::from)?;
+    let (said, shown, grant) = join!(
+        insert_question(&tx, order, &opened, before),
+        show_question(&tx, order, &opened),
+        metering::reserve(&tx, ctx, order.turn, parts.node, ask),
+    );
+    said?;
+    shown?;
+    let grant = grant.map_err(Refused::from)?;
     tx.commit().await?;
     opened.prices = grant.prices;
     opened.max_output = u32::try_from(grant.output).unwrap_or(opened.max_output);
     Ok(opened)
 }
 
-/// What is asked, and of whom; with the stored question that is edited or answered again.
+/// Begins a transaction, and finds out what is asked, and of whom; with the stored question that is edited or
+/// answered again.
 pub(super) async fn begin(
-    tx: &mut Conn,
     parts: &ChatParts,
     order: &Order,
-) -> Result<(Opened, Option<Message>), Refused> {
-    let (assistant, answers) = assistant(tx, order).await?;
+) -> Result<(Tx, Opened, Option<Message>), Refused> {
+    let tenant = order.ctx.tenant;
+    let first = async |conn: &Conn| {
+        join!(assistant(conn, order), parts.retriever.space(conn, tenant), stored(conn, order))
+    };
+    let (mut tx, (assistant, space, stored)) = parts.db.tenant_with(tenant, first).await?;
+    let (assistant, answers) = assistant?;
     let name = if answers { assistant.model.as_deref() } else { order.asked.assistant.as_deref() };
-    let route = parts.catalogue.resolve_in(tx, order.ctx.tenant, name).await?;
-    let stored = stored(tx, order).await?;
+    let route = parts.catalogue.resolve_in(&mut tx, tenant, name).await?;
+    let stored = stored?;
     let given = order.asked.given();
     let (question, text) = match (order.asked.question(), &stored, given) {
         (Some(question), ..) => (MessageId::new(), question.as_str().to_owned()),
@@ -124,12 +113,12 @@ pub(super) async fn begin(
         (None, None, Some(given)) => (MessageId::new(), given.question()),
         (None, None, None) => return Err(Refused::NoMessage),
     };
-    let decided = decided(tx, order).await?;
+    let decided = decided(&mut tx, order).await?;
     // A client that brings its prompt along brings its tools along, too.
     let callable = given.is_none() && route.candidates.iter().any(|it| it.capabilities.tools);
     let mut names = if callable { assistant.tools } else { Vec::new() };
     names.extend(decided.iter().map(|(call, _)| call.name.clone()));
-    let tools = parts.toolbox.offer(tx, order.ctx.tenant, &names).await?;
+    let tools = parts.toolbox.offer(&mut tx, tenant, &names).await?;
     let wished = given.and_then(|given| given.max_output).unwrap_or(u32::MAX);
     let opened = Opened {
         question,
@@ -138,7 +127,7 @@ pub(super) async fn begin(
         assistant: assistant.id,
         billed_to: answers.then_some(assistant.id),
         route,
-        space: parts.retriever.space(tx, order.ctx.tenant).await?,
+        space: space?,
         prices: Prices::default(),
         instructions: assistant.instructions,
         language: assistant.language,
@@ -150,27 +139,23 @@ pub(super) async fn begin(
         given: given.map(Arc::clone),
         max_output: parts.max_output_tokens.min(wished),
     };
-    Ok((opened, stored))
+    Ok((tx, opened, stored))
 }
 
-/// What was said before the question; returns the message that it follows.
-pub(super) async fn recall(
-    tx: &mut Conn,
+/// What was said before the question, oldest first, as far as it is looked at.
+pub(super) async fn earlier(
+    conn: &Conn,
     order: &Order,
-    opened: &mut Opened,
-    stored: Option<Message>,
-) -> Result<Option<MessageId>, Refused> {
-    let before = match stored {
-        Some(stored) => stored.parent_id,
-        None if order.is_new => None,
-        None => leaf(tx, order).await?,
-    };
-    if let Some(before) = before {
-        let tenant = order.ctx.tenant;
-        let earlier = Message::branch(tx, tenant, before, history::LOOK_BACK).await?;
-        opened.history = history::fitting(&earlier);
+    stored: Option<&Message>,
+) -> QueryResult<Vec<Message>> {
+    let tenant = order.ctx.tenant;
+    match stored.map(|stored| stored.parent_id) {
+        Some(Some(before)) => Message::branch(conn, tenant, before, history::LOOK_BACK).await,
+        None if !order.is_new => {
+            Message::shown(conn, tenant, order.conversation, history::LOOK_BACK).await
+        }
+        _ => Ok(Vec::new()),
     }
-    Ok(before)
 }
 
 /// What the turn wants to use at most.
@@ -199,7 +184,7 @@ async fn decided(tx: &mut Conn, order: &Order) -> Result<Option<(ToolCall, bool)
 }
 
 /// The question that is edited or answered again.
-async fn stored(tx: &mut Conn, order: &Order) -> Result<Option<Message>, Refused> {
+async fn stored(conn: &Conn, order: &Order) -> Result<Option<Message>, Refused> {
     let id = match &order.asked.what {
         What::Question { .. } | What::Named { .. } | What::Decision { .. } | What::Given(_) => {
             return Ok(None);
@@ -208,72 +193,100 @@ async fn stored(tx: &mut Conn, order: &Order) -> Result<Option<Message>, Refused
         What::Regenerate { message, .. } => *message,
     };
     let (tenant, conversation) = (order.ctx.tenant, order.conversation);
-    let mut found = Message::find_in(tx, tenant, conversation, id).await?;
+    let mut found = Message::find_in(conn, tenant, conversation, id).await?;
     if let (What::Regenerate { .. }, Some(Message { role, parent_id: Some(parent), .. })) =
         (&order.asked.what, &found)
         && role == "assistant"
     {
-        found = Message::find_in(tx, tenant, conversation, *parent).await?;
+        found = Message::find_in(conn, tenant, conversation, *parent).await?;
     }
     found.filter(|message| message.role == "user").map(Some).ok_or(Refused::NoMessage)
 }
 
-/// Where the active branch ends.
-async fn leaf(tx: &mut Conn, order: &Order) -> Result<Option<MessageId>, Refused> {
-    let ctx = order.ctx;
-    let found = Conversation::find(tx, ctx.tenant, ctx.user, order.conversation).await?;
-    Ok(found.ok_or(Refused::NoConversation)?.leaf_id)
-}
-
 /// The conversation's own assistant, unless another one is named. False: it only lends the conversation
 /// its name, and what was named is a model.
-async fn assistant(tx: &mut Conn, order: &Order) -> Result<(Assistant, bool), Refused> {
-    let ctx = order.ctx;
+async fn assistant(conn: &Conn, order: &Order) -> Result<(Assistant, bool), Refused> {
+    let Ctx { tenant, user, .. } = order.ctx;
     let Asked { assistant: name, draft, .. } = &order.asked;
     let name = name.as_deref();
     if order.is_new && *draft {
         let id = name.and_then(|name| name.parse().ok());
-        return Ok((tried(tx, ctx, id, None).await?, true));
+        return Ok((tried(conn, order.ctx, id, None).await?, true));
     }
     if order.is_new {
-        let picked = Assistant::pick(tx, ctx.tenant, name).await?;
+        let picked = Assistant::pick(conn, tenant, name).await?;
         let (picked, answers) = match picked {
             None if order.asked.given().is_some() => {
-                (Assistant::pick(tx, ctx.tenant, None).await?, false)
+                (Assistant::pick(conn, tenant, None).await?, false)
             }
             picked => (picked, true),
         };
         return Ok((picked.ok_or(Refused::NoAssistant)?, answers));
     }
-    let (own, trial) = conversations::assistant_of(tx, ctx.tenant, ctx.user, order.conversation)
-        .await?
-        .ok_or(Refused::NoConversation)?;
-    let assistant = match name {
-        _ if trial => Some(tried(tx, ctx, Some(own), name).await?),
+    let at = order.conversation;
+    let (own, found) = join!(conversations::assistant_of(conn, tenant, user, at), async {
+        match name {
+            Some(_) => Assistant::pick(conn, tenant, name).await,
+            None => Assistant::of(conn, tenant, at).await,
+        }
+    });
+    let (own, trial) = own?.ok_or(Refused::NoConversation)?;
+    let assistant = match found? {
+        _ if trial => Some(tried(conn, order.ctx, Some(own), name).await?),
         _ if *draft => None,
-        Some(_) => Assistant::pick(tx, ctx.tenant, name).await?,
-        None => Assistant::find(tx, ctx.tenant, own).await?,
+        found => found,
     };
     Ok((assistant.ok_or(Refused::NoAssistant)?, true))
 }
 
 /// A draft, for who may edit it; a conversation that tries one goes on with it and with no other.
 async fn tried(
-    tx: &mut Conn,
+    conn: &Conn,
     ctx: Ctx,
     id: Option<AssistantId>,
     named: Option<&str>,
 ) -> Result<Assistant, Refused> {
     let id = id.filter(|id| named.is_none_or(|name| name == id.to_string()));
     let found = match id.filter(|_| ctx.manages_assistants()) {
-        Some(id) => Assistant::draft(tx, ctx.tenant, id).await?,
+        Some(id) => Assistant::draft(conn, ctx.tenant, id).await?,
         None => None,
     };
     found.ok_or(Refused::NoAssistant)
 }
 
+async fn insert_conversation(conn: &Conn, order: &Order, opened: &Opened) -> Result<(), NotOpened> {
+    if !order.is_new {
+        return Ok(());
+    }
+    let new = NewConversation {
+        tenant_id: order.ctx.tenant,
+        id: order.conversation,
+        user_id: order.ctx.user,
+        assistant_id: opened.assistant,
+        title: &order.asked.question().map(Question::title).unwrap_or_default(),
+        client_id: order.asked.name().map(ChatName::as_str),
+        kind: match (&opened.given, order.asked.draft) {
+            (Some(_), _) => "api",
+            (None, true) => "trial",
+            (None, false) => "chat",
+        },
+    };
+    new.insert(conn).await.map_err(|error| match broken_constraint(&error) {
+        Some("conversations_client_id") => NotOpened::Repeat,
+        _ => DbError::from(error).into(),
+    })
+}
+
+/// Nobody turns the conversation to another branch meanwhile.
+async fn hold(conn: &Conn, order: &Order, stored: Option<&Message>) -> Result<(), DbError> {
+    if stored.is_none() && !order.is_new {
+        conversations::lock(conn, order.ctx.tenant, order.ctx.user, order.conversation).await?;
+    }
+    Ok(())
+}
+
 async fn insert_turn(
-    tx: &mut Conn,
+    conn: &Conn,
     parts: &ChatParts,
     order: &Order,
     opened: &Opened,
@@ -293,7 +306,7 @@ async fn insert_turn(
         model: first.map_or("", |first| &first.id),
         owner: parts.node,
     };
-    turn.insert(tx).await.map_err(|error| match broken_constraint(&error) {
+    turn.insert(conn).await.map_err(|error| match broken_constraint(&error) {
         Some("turns_one_running") => Refused::TurnInProgress.into(),
         Some("turns_idempotency") => NotOpened::Repeat,
         _ => DbError::from(error).into(),
@@ -301,11 +314,14 @@ async fn insert_turn(
 }
 
 async fn insert_question(
-    tx: &mut Conn,
+    conn: &Conn,
     order: &Order,
     opened: &Opened,
     parent: Option<MessageId>,
 ) -> Result<(), DbError> {
+    if order.asked.question().is_none() {
+        return Ok(());
+    }
     let message = NewMessage {
         tenant_id: order.ctx.tenant,
         id: opened.question,
@@ -316,7 +332,14 @@ async fn insert_question(
         status: "complete",
         content: &opened.text,
     };
-    Ok(message.insert(tx).await?)
+    Ok(message.insert(conn).await?)
+}
+
+async fn show_question(conn: &Conn, order: &Order, opened: &Opened) -> Result<(), DbError> {
+    if opened.given.is_none() {
+        conversations::asked(conn, order.ctx.tenant, order.conversation, opened.question).await?;
+    }
+    Ok(())
 }
 
 fn broken_constraint(error: &Error) -> Option<&str> {

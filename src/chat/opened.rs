@@ -7,6 +7,7 @@ use crate::llm::router::Route;
 use crate::llm::{ChatMessage, ChatRequest, Role, Sampling, ToolCall};
 use crate::metering::Prices;
 use crate::retrieval::Passage;
+use crate::store::messages::Message;
 use crate::tools::Offer;
 use crate::types::{AssistantId, MessageId};
 use std::sync::Arc;
@@ -48,6 +49,12 @@ impl Opened {
     /// The models that may answer, from one candidate on.
     pub(super) fn models(&self, from: usize) -> Vec<String> {
         self.route.candidates.iter().skip(from).map(|candidate| candidate.id.clone()).collect()
+    }
+
+    /// Remembers what was said before; returns the message that the question follows.
+    pub(super) fn recall(&mut self, earlier: &[Message]) -> Option<MessageId> {
+        self.history = history::fitting(earlier);
+        earlier.last().map(|message| message.id)
     }
 
     /// What to search for; `None` when no assistant answers.

@@ -57,7 +57,7 @@ impl Spaces {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn of(&self, conn: &mut Conn, tenant: TenantId) -> QueryResult<Space> {
+    pub async fn of(&self, conn: &Conn, tenant: TenantId) -> QueryResult<Space> {
         let place = Place::find(conn, tenant).await?;
         self.get(conn, place.map_or(self.default, |place| place.model_id)).await
     }
@@ -75,12 +75,7 @@ impl Spaces {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn answers(
-        &self,
-        conn: &mut Conn,
-        tenant: TenantId,
-        space: &Space,
-    ) -> QueryResult<bool> {
+    pub async fn answers(&self, conn: &Conn, tenant: TenantId, space: &Space) -> QueryResult<bool> {
         let place = Place::find(conn, tenant).await?;
         Ok(place.map_or(self.default, |place| place.model_id) == space.id)
     }
@@ -89,7 +84,7 @@ impl Spaces {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn get(&self, conn: &mut Conn, id: i32) -> QueryResult<Space> {
+    pub async fn get(&self, conn: &Conn, id: i32) -> QueryResult<Space> {
         if let Some(known) = self.known.get(&id)
             && known.0.elapsed() < FRESH
         {

@@ -107,7 +107,7 @@ const LASTS: Duration = Duration::from_secs(15 * 60);
 /// # Errors
 /// `Exceeded` names the first limit that would be broken.
 pub async fn reserve(
-    conn: &mut Conn,
+    conn: &Conn,
     ctx: Ctx,
     turn: TurnId,
     owner: NodeId,
@@ -121,7 +121,7 @@ pub async fn reserve(
 ///
 /// # Errors
 /// As [`reserve`].
-pub async fn quote(conn: &mut Conn, ctx: Ctx, ask: Ask<'_>) -> Result<Grant, ReserveError> {
+pub async fn quote(conn: &Conn, ctx: Ctx, ask: Ask<'_>) -> Result<Grant, ReserveError> {
     let nobody = request(ctx, TurnId::new(), NodeId::new(), ask);
     let granted = reservations::reserve(conn, &nobody, false).await?;
     Ok(granted?.into())

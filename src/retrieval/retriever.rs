@@ -64,7 +64,7 @@ impl Retriever {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn space(&self, conn: &mut Conn, tenant: TenantId) -> QueryResult<Space> {
+    pub async fn space(&self, conn: &Conn, tenant: TenantId) -> QueryResult<Space> {
         self.spaces.of(conn, tenant).await
     }
 

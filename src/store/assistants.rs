@@ -3,7 +3,7 @@
 
 use super::Conn;
 use super::sql::sql;
-use crate::types::{AssistantId, TenantId};
+use crate::types::{AssistantId, ConversationId, TenantId};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Float, Integer, Nullable, Text, Uuid};
 use diesel_async::RunQueryDsl;
@@ -61,7 +61,7 @@ impl Assistant {
 
     /// As it is published; a conversation goes on with one that was archived.
     pub async fn find(
-        conn: &mut Conn,
+        mut conn: &Conn,
         tenant: TenantId,
         id: AssistantId,
     ) -> QueryResult<Option<Self>> {
@@ -71,14 +71,31 @@ impl Assistant {
         ))
         .bind::<Uuid, _>(tenant)
         .bind::<Uuid, _>(id)
-        .get_result(conn)
+        .get_result(&mut conn)
+        .await
+        .optional()
+    }
+
+    /// That of a conversation.
+    pub async fn of(
+        mut conn: &Conn,
+        tenant: TenantId,
+        conversation: ConversationId,
+    ) -> QueryResult<Option<Self>> {
+        sql(format!(
+            "SELECT {COLUMNS} FROM assistants WHERE tenant_id = $1 AND version IS NOT NULL
+               AND id = (SELECT assistant_id FROM conversations WHERE tenant_id = $1 AND id = $2)"
+        ))
+        .bind::<Uuid, _>(tenant)
+        .bind::<Uuid, _>(conversation)
+        .get_result(&mut conn)
         .await
         .optional()
     }
 
     /// As its draft is.
     pub async fn draft(
-        conn: &mut Conn,
+        mut conn: &Conn,
         tenant: TenantId,
         id: AssistantId,
     ) -> QueryResult<Option<Self>> {
@@ -89,14 +106,14 @@ impl Assistant {
         ))
         .bind::<Uuid, _>(tenant)
         .bind::<Uuid, _>(id)
-        .get_result(conn)
+        .get_result(&mut conn)
         .await
         .optional()
     }
 
     /// One that can be asked, by slug or id; `None` asks for the tenant's default.
     pub async fn pick(
-        conn: &mut Conn,
+        mut conn: &Conn,
         tenant: TenantId,
         name: Option<&str>,
     ) -> QueryResult<Option<Self>> {
@@ -112,7 +129,7 @@ impl Assistant {
         .bind::<Uuid, _>(tenant)
         .bind::<Nullable<Text>, _>(name)
         .bind::<Nullable<Uuid>, _>(id)
-        .get_result(conn)
+        .get_result(&mut conn)
         .await
         .optional()
     }

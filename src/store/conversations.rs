@@ -57,8 +57,8 @@ pub struct NewConversation<'a> {
 }
 
 impl NewConversation<'_> {
-    pub async fn insert(&self, conn: &mut Conn) -> QueryResult<()> {
-        diesel::insert_into(conversations::table).values(self).execute(conn).await?;
+    pub async fn insert(&self, mut conn: &Conn) -> QueryResult<()> {
+        diesel::insert_into(conversations::table).values(self).execute(&mut conn).await?;
         Ok(())
     }
 }
@@ -129,18 +129,19 @@ impl Conversation {
     }
 }
 
-/// The assistant of the user's conversation, and whether its draft is tried there.
+/// The assistant of the user's conversation, and whether its draft is tried there; not of one that was made for
+/// one turn.
 pub async fn assistant_of(
-    conn: &mut Conn,
+    mut conn: &Conn,
     tenant: TenantId,
     user: UserId,
     id: ConversationId,
 ) -> QueryResult<Option<(AssistantId, bool)>> {
     conversations::table
         .find((tenant, id))
-        .filter(conversations::user_id.eq(user))
+        .filter(conversations::user_id.eq(user).and(conversations::kind.ne("api")))
         .select((conversations::assistant_id, conversations::kind.eq("trial")))
-        .first(conn)
+        .first(&mut conn)
         .await
         .optional()
 }
@@ -171,7 +172,7 @@ pub async fn delete_passing(conn: &mut Conn, seconds: f64) -> QueryResult<usize>
 
 /// Locks the user's conversation, so that its branch stays as it is; false when there is none.
 pub async fn lock(
-    conn: &mut Conn,
+    mut conn: &Conn,
     tenant: TenantId,
     user: UserId,
     id: ConversationId,
@@ -181,7 +182,7 @@ pub async fn lock(
         .filter(conversations::user_id.eq(user))
         .select(conversations::id)
         .for_no_key_update()
-        .first::<ConversationId>(conn)
+        .first::<ConversationId>(&mut conn)
         .await
         .optional()?;
     Ok(found.is_some())
@@ -203,14 +204,14 @@ pub async fn show(
 
 /// A turn begins: its question is what the user looks at.
 pub async fn asked(
-    conn: &mut Conn,
+    mut conn: &Conn,
     tenant: TenantId,
     id: ConversationId,
     question: MessageId,
 ) -> QueryResult<()> {
     diesel::update(conversations::table.find((tenant, id)))
         .set((conversations::leaf_id.eq(question), conversations::updated_at.eq(now)))
-        .execute(conn)
+        .execute(&mut conn)
         .await?;
     Ok(())
 }

@@ -2,11 +2,12 @@
 //!
 //! Connections are opened on the main runtime: one opened on an actix worker's would die with it.
 
+use super::Conn;
 use super::tx::Tx;
 use crate::runtime::Tasks;
 use crate::types::TenantId;
 use diesel::ConnectionError;
-use diesel_async::pooled_connection::bb8::{Pool, RunError};
+use diesel_async::pooled_connection::bb8::{Pool, PooledConnection, RunError};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use std::time::Duration;
@@ -45,6 +46,14 @@ fn with_defaults(url: &str) -> String {
 /// No statement and no transaction of a request may hold others up for longer.
 const DEADLINES: &str = "SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '5s'; \
     SET LOCAL idle_in_transaction_session_timeout = '15s'";
+
+/// How a tenant's transaction begins: in one round trip. The id is a UUID, so there is nothing to escape.
+fn of_tenant(tenant: TenantId) -> String {
+    format!(
+        "BEGIN; {DEADLINES}; SET LOCAL ROLE docent_app; \
+         SELECT set_config('docent.tenant_id', '{tenant}', true)"
+    )
+}
 
 /// Of failures that diesel has no word for, those that pass: deadlines, deadlocks, a restart.
 const PASSING: [&str; 5] = [
@@ -101,7 +110,7 @@ impl DbError {
 /// The database. Cheap to clone.
 #[derive(Clone)]
 pub struct Db {
-    pool: Pool<AsyncPgConnection>,
+    pool: Pool<Conn>,
     tasks: Tasks,
 }
 
@@ -138,12 +147,22 @@ impl Db {
     /// # Errors
     /// `Unavailable` when no connection could be had in time.
     pub async fn tenant(&self, tenant: TenantId) -> Result<Tx, DbError> {
-        // One round trip; the id is a UUID, so there is nothing to escape.
-        self.begin(&format!(
-            "BEGIN; {DEADLINES}; SET LOCAL ROLE docent_app; \
-             SELECT set_config('docent.tenant_id', '{tenant}', true)"
-        ))
-        .await
+        let conn = self.connection().await?;
+        Tx::begin(conn, self.tasks.clone(), &of_tenant(tenant)).await
+    }
+
+    /// The same, with its first queries, which are not waited for one by one: all of it is one round trip. They
+    /// must be joined in their order (`futures_util::join!`, not tokio's, which begins anywhere).
+    ///
+    /// # Errors
+    /// `Unavailable` when no connection could be had in time.
+    pub async fn tenant_with<T>(
+        &self,
+        tenant: TenantId,
+        first: impl AsyncFnOnce(&Conn) -> T,
+    ) -> Result<(Tx, T), DbError> {
+        let conn = self.connection().await?;
+        Tx::begin_with(conn, self.tasks.clone(), &of_tenant(tenant), first).await
     }
 
     /// A transaction for work across tenants: the queue, the sweeper, finding a tenant by its slug.
@@ -173,14 +192,17 @@ impl Db {
     }
 
     async fn begin(&self, statements: &str) -> Result<Tx, DbError> {
-        let conn = self.pool.get_owned().await.map_err(|error| match error {
+        Tx::begin(self.connection().await?, self.tasks.clone(), statements).await
+    }
+
+    async fn connection(&self) -> Result<PooledConnection<'static, Conn>, DbError> {
+        self.pool.get_owned().await.map_err(|error| match error {
             RunError::TimedOut => DbError::Unavailable("no connection became free in time".into()),
             RunError::User(PoolError::ConnectionError(error)) => {
                 DbError::Unavailable(error.to_string())
             }
             RunError::User(PoolError::QueryError(error)) => DbError::Query(error),
-        })?;
-        Tx::begin(conn, self.tasks.clone(), statements).await
+        })
     }
 
     /// Refuses a set-up in which row security would not hold: the roles transactions switch to must

@@ -77,12 +77,12 @@ impl EmbeddingModel {
         all.select(Self::as_select()).load(conn).await
     }
 
-    pub async fn find(conn: &mut Conn, id: i32) -> QueryResult<Option<(Self, Provider)>> {
+    pub async fn find(mut conn: &Conn, id: i32) -> QueryResult<Option<(Self, Provider)>> {
         embedding_models::table
             .inner_join(providers::table)
             .filter(embedding_models::id.eq(id))
             .select((Self::as_select(), Provider::as_select()))
-            .first(conn)
+            .first(&mut conn)
             .await
             .optional()
     }

@@ -140,7 +140,7 @@ const RESERVE: &str = "SELECT granted, over_quota, cost, quoted,
 /// Reserves, all or nothing; the inner error is the limit that would be broken. With `keep` false it
 /// only says what would be granted.
 pub async fn reserve(
-    conn: &mut Conn,
+    mut conn: &Conn,
     request: &Request<'_>,
     keep: bool,
 ) -> QueryResult<Result<Granted, Limit>> {
@@ -158,7 +158,7 @@ pub async fn reserve(
         .bind::<BigInt, _>(request.least_output)
         .bind::<BigInt, _>(request.embedding)
         .bind::<Bool, _>(keep)
-        .get_result(conn)
+        .get_result(&mut conn)
         .await?;
     Ok(outcome.result())
 }

@@ -42,8 +42,8 @@ pub struct Progress {
 
 impl Place {
     /// `None`: no document yet.
-    pub async fn find(conn: &mut Conn, tenant: TenantId) -> QueryResult<Option<Self>> {
-        rows::table.find(tenant).select(Self::as_select()).first(conn).await.optional()
+    pub async fn find(mut conn: &Conn, tenant: TenantId) -> QueryResult<Option<Self>> {
+        rows::table.find(tenant).select(Self::as_select()).first(&mut conn).await.optional()
     }
 
     /// The same, held so that nobody changes it.

@@ -52,8 +52,8 @@ pub struct NewTurn<'a> {
 impl NewTurn<'_> {
     /// Fails with a unique violation of `turns_one_running` when the conversation is busy, and of
     /// `turns_idempotency` when the key was used.
-    pub async fn insert(&self, conn: &mut Conn) -> QueryResult<()> {
-        diesel::insert_into(turns::table).values(self).execute(conn).await?;
+    pub async fn insert(&self, mut conn: &Conn) -> QueryResult<()> {
+        diesel::insert_into(turns::table).values(self).execute(&mut conn).await?;
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use super::{Conn, DbError};
 use crate::runtime::Tasks;
 use diesel_async::SimpleAsyncConnection;
 use diesel_async::pooled_connection::bb8::PooledConnection;
+use futures_util::future::join;
 use std::ops::{Deref, DerefMut};
 
 type Pooled = PooledConnection<'static, Conn>;
@@ -26,6 +27,21 @@ impl Tx {
         let mut tx = Self { conn: Some(conn), tasks };
         tx.batch_execute(statements).await?;
         Ok(tx)
+    }
+
+    /// The same, with the first queries sent along: PostgreSQL reads them in this order, and refuses all of them
+    /// when the transaction did not begin as it should.
+    pub(super) async fn begin_with<T>(
+        conn: Pooled,
+        tasks: Tasks,
+        statements: &str,
+        first: impl AsyncFnOnce(&Conn) -> T,
+    ) -> Result<(Self, T), DbError> {
+        let tx = Self { conn: Some(conn), tasks };
+        let mut conn: &Conn = &tx;
+        let (begun, first) = join(conn.batch_execute(statements), first(&tx)).await;
+        begun?;
+        Ok((tx, first))
     }
 
     /// Makes the work durable.
