@@ -7,8 +7,9 @@ use super::log::TurnLog;
 use super::service::ChatParts;
 use super::step::{Steps, json};
 use crate::store::turns::{self, Turn};
-use crate::store::{Db, DbError, segments};
+use crate::store::{Conn, Db, DbError, segments};
 use crate::types::{NodeId, TenantId};
+use futures_util::try_join;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -60,13 +61,20 @@ impl Journal {
 
     async fn write(&self, offset: usize, text: &str) -> Result<(), DbError> {
         let turn = self.log.turn();
-        let mut tx = self.db.tenant(self.tenant).await?;
-        if !Turn::hold(&mut tx, self.tenant, turn, self.node).await? {
+        let first = async |conn: &Conn| Turn::hold(conn, self.tenant, turn, self.node).await;
+        let (tx, held) = self.db.tenant_with(self.tenant, first).await?;
+        if !held? {
             return Ok(()); // closed by somebody who took us for dead: their log stays as it is
         }
-        turns::set_steps(&mut tx, self.tenant, turn, json(&self.steps.all())).await?;
+        let steps = json(&self.steps.all());
         let offset = i32::try_from(offset).unwrap_or(i32::MAX);
-        segments::insert(&mut tx, self.tenant, turn, offset, text).await?;
-        tx.commit().await
+        tx.commit_with(async |conn: &Conn| {
+            try_join!(
+                turns::set_steps(conn, self.tenant, turn, steps),
+                segments::insert(conn, self.tenant, turn, offset, text)
+            )
+        })
+        .await?;
+        Ok(())
     }
 }

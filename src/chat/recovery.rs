@@ -17,7 +17,7 @@ use crate::store::messages::NewMessage;
 use crate::store::prices::Price;
 use crate::store::turns::{Ending, Turn};
 use crate::store::{Conn, Db, DbError, conversations, nodes, segments};
-use crate::types::{Meter, TenantId, TurnId, UserId};
+use crate::types::{DocumentId, Meter, TenantId, TurnId, UserId};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -248,8 +248,12 @@ async fn save(
         message.insert(tx).await?;
     }
     let cited = remains.citations.iter().cloned();
-    let rows: Vec<Citation> = cited.map(|data| data.row(tenant, turn.id)).collect();
-    let keep_log = citations::insert(tx, &rows).await?;
+    let mut rows: Vec<Citation> = cited.map(|data| data.row(tenant, turn.id)).collect();
+    let documents: Vec<DocumentId> = rows.iter().map(|row| row.document_id).collect();
+    let there = citations::hold(tx, tenant, &documents).await?;
+    rows.retain(|row| there.contains(&row.document_id));
+    citations::insert(tx, &rows).await?;
+    let keep_log = rows.len() == documents.len();
     let elapsed = chrono::Utc::now().signed_duration_since(turn.created_at).num_milliseconds();
     let ending = Ending {
         state: end.state(),

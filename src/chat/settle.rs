@@ -1,6 +1,6 @@
 //! Step 5 of a turn: answer, citations, ledger, quotas and the end of the log, in one transaction.
 
-use super::answer::{Answer, End, citations};
+use super::answer::{self, Answer, End};
 use super::log::{encode, json_lines};
 use super::open::Order;
 use super::opened::Opened;
@@ -8,14 +8,15 @@ use super::part::{CitationData, ErrorData, FinishData, Part, UsageData};
 use super::step::{Step, json, quantity};
 use crate::llm::FinishReason;
 use crate::metering::{self, Bill, Item, Prices, Source, StepBill};
-use crate::store::citations::{self as citation_rows, Citation};
+use crate::store::citations::{self, Citation};
 use crate::store::messages::NewMessage;
 use crate::store::turns::{Ending, Turn};
 use crate::store::{Conn, Db, DbError, conversations, segments};
 use crate::types::{
-    AssistantId, ConversationId, MessageId, Meter, Provenance, TenantId, TurnId, UserId,
+    AssistantId, ConversationId, DocumentId, MessageId, Meter, Provenance, TenantId, TurnId, UserId,
 };
 use diesel::QueryResult;
+use futures_util::join;
 use serde::{Deserialize, Serialize};
 
 impl End {
@@ -126,7 +127,7 @@ impl Settlement {
             assistant: opened.billed_to,
             prices: opened.prices.clone(),
             embedding_model: opened.space.billed_as().to_owned(),
-            citations: citations(&answer.passages).collect(),
+            citations: answer::citations(&answer.passages).collect(),
             bills: bills(&answer, &steps),
             steps,
             finish: answer.finish,
@@ -148,29 +149,67 @@ impl Settlement {
 
     /// Does it, once: `None` when somebody else closed the turn, or we did and were not told.
     pub(super) async fn commit(&self, db: &Db) -> Result<Option<Settled>, DbError> {
-        let mut tx = db.tenant(self.tenant).await?;
-        let Some(turn) = Turn::lock_running(&mut tx, self.tenant, self.turn).await? else {
+        let mut cited = self.citation_rows();
+        let documents: Vec<DocumentId> = cited.iter().map(|row| row.document_id).collect();
+        let first = async |conn: &Conn| {
+            join!(
+                Turn::lock_running(conn, self.tenant, self.turn),
+                citations::hold(conn, self.tenant, &documents)
+            )
+        };
+        let (mut tx, (turn, there)) = db.tenant_with(self.tenant, first).await?;
+        let Some(turn) = turn? else {
             // Closed by estimate: what we know better is billed as an adjustment.
             metering::adjust(&mut tx, self.turn, &self.bill()).await?;
             tx.commit().await?;
             return Ok(None);
         };
+        let there = there?;
+        cited.retain(|row| there.contains(&row.document_id));
+        let keep_log = cited.len() == documents.len();
+        let bill = self.bill();
+        let (said, quoted, closed, shown, cost) = join!(
+            self.insert_answer(&tx),
+            citations::insert(&tx, &cited),
+            turn.close(&tx, self.ending(&turn)),
+            self.show_answer(&tx, &turn),
+            metering::settle_turn(&tx, turn.id, &bill),
+        );
+        (said?, quoted?, closed?, shown?);
+        let cost = cost?;
+        let last = match self.told.as_slice() {
+            [] => self.last(cost),
+            told => told.to_vec(),
+        };
+        tx.commit_with(async |conn: &Conn| match keep_log {
+            true => self.write_log(conn, &last).await,
+            false => segments::delete(conn, self.tenant, turn.id).await,
+        })
+        .await?;
+        Ok(Some(Settled { last, keep_log }))
+    }
+
+    async fn insert_answer(&self, conn: &Conn) -> QueryResult<()> {
         let message = NewMessage {
             tenant_id: self.tenant,
             id: self.answer,
             conversation_id: self.conversation,
             parent_id: Some(self.question),
-            turn_id: turn.id,
+            turn_id: self.turn,
             role: "assistant",
             status: self.end.state(),
             content: &self.text,
         };
-        if self.stored {
-            message.insert(&mut tx).await?;
-        }
-        let keep_log = citation_rows::insert(&mut tx, &self.citation_rows()).await?;
+        if self.stored { message.insert(conn).await } else { Ok(()) }
+    }
+
+    async fn show_answer(&self, conn: &Conn, turn: &Turn) -> QueryResult<()> {
+        if self.stored { conversations::answered(conn, turn).await } else { Ok(()) }
+    }
+
+    fn ending<'a>(&'a self, turn: &'a Turn) -> Ending<'a> {
         let last = self.steps.last();
-        let ending = Ending {
+        Ending {
             state: self.end.state(),
             error_code: self.end.code(),
             first_token_ms: self.first_token_ms,
@@ -178,22 +217,7 @@ impl Settlement {
             provider: last.map_or(&turn.provider, |step| &step.provider),
             model: last.map_or(&turn.model, |step| &step.model),
             steps: json(&self.steps),
-        };
-        turn.close(&mut tx, ending).await?;
-        if self.stored {
-            conversations::answered(&mut tx, &turn).await?;
         }
-        let cost = metering::settle_turn(&mut tx, turn.id, &self.bill()).await?;
-        let last = match self.told.as_slice() {
-            [] => self.last(cost),
-            told => told.to_vec(),
-        };
-        match keep_log {
-            true => self.write_log(&mut tx, &last).await?,
-            false => segments::delete(&mut tx, self.tenant, turn.id).await?,
-        }
-        tx.commit().await?;
-        Ok(Some(Settled { last, keep_log }))
     }
 
     /// The last parts of the log, with what it cost.
@@ -238,11 +262,11 @@ impl Settlement {
         self.citations.iter().cloned().map(|data| data.row(self.tenant, self.turn)).collect()
     }
 
-    async fn write_log(&self, tx: &mut Conn, last: &[Part]) -> QueryResult<()> {
+    async fn write_log(&self, conn: &Conn, last: &[Part]) -> QueryResult<()> {
         let (offset, unwritten) = &self.unwritten;
         let lines = format!("{unwritten}{}", json_lines(last.iter().map(encode)));
         let offset = i32::try_from(*offset).unwrap_or(i32::MAX);
-        segments::insert(tx, self.tenant, self.turn, offset, &lines).await
+        segments::insert(conn, self.tenant, self.turn, offset, &lines).await
     }
 }
 

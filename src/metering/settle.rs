@@ -13,7 +13,7 @@ use diesel::QueryResult;
 ///
 /// # Errors
 /// When a query fails; nothing is settled then.
-pub async fn settle_turn(conn: &mut Conn, turn: TurnId, bill: &Bill) -> QueryResult<Option<i64>> {
+pub async fn settle_turn(conn: &Conn, turn: TurnId, bill: &Bill) -> QueryResult<Option<i64>> {
     let entries = bill.entries();
     if !reservations::settle(conn, bill.tenant, turn, &entries).await? {
         return Ok(None);

@@ -21,30 +21,32 @@ pub struct Citation {
     pub score: f32,
 }
 
-/// Skips passages of documents that were deleted while the answer streamed; returns whether all
-/// documents were there.
-pub async fn insert(conn: &mut Conn, rows: &[Citation]) -> QueryResult<bool> {
+/// Which of these documents are there; they stay until the transaction ends.
+pub async fn hold(
+    mut conn: &Conn,
+    tenant: TenantId,
+    cited: &[DocumentId],
+) -> QueryResult<Vec<DocumentId>> {
     use super::schema::documents;
-    let mut all_there = true;
-    for row in rows {
-        // The lock keeps a deletion from slipping in between the look and the insert.
-        let there: Option<DocumentId> = documents::table
-            .find((row.tenant_id, row.document_id))
-            .select(documents::id)
-            .for_key_share()
-            .first(conn)
-            .await
-            .optional()?;
-        all_there &= there.is_some();
-        if there.is_some() {
-            diesel::insert_into(citations::table)
-                .values(row)
-                .on_conflict_do_nothing()
-                .execute(conn)
-                .await?;
-        }
+    if cited.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(all_there)
+    documents::table
+        .filter(documents::tenant_id.eq(tenant).and(documents::id.eq_any(cited)))
+        .order(documents::id)
+        .select(documents::id)
+        .for_key_share()
+        .load(&mut conn)
+        .await
+}
+
+/// Inserts what cites documents that are held.
+pub async fn insert(mut conn: &Conn, rows: &[Citation]) -> QueryResult<()> {
+    if !rows.is_empty() {
+        let insert = diesel::insert_into(citations::table).values(rows);
+        insert.on_conflict_do_nothing().execute(&mut conn).await?;
+    }
+    Ok(())
 }
 
 /// Those of several turns, by turn and number.

@@ -217,7 +217,7 @@ pub async fn asked(
 }
 
 /// A turn ended: its answer is what the user looks at, unless they turned to another branch.
-pub async fn answered(conn: &mut Conn, turn: &Turn) -> QueryResult<()> {
+pub async fn answered(mut conn: &Conn, turn: &Turn) -> QueryResult<()> {
     sql("UPDATE conversations SET updated_at = now(),
            leaf_id = CASE WHEN leaf_id = $3 THEN $4 ELSE leaf_id END
          WHERE tenant_id = $1 AND id = $2")
@@ -225,7 +225,7 @@ pub async fn answered(conn: &mut Conn, turn: &Turn) -> QueryResult<()> {
     .bind::<Uuid, _>(turn.conversation_id)
     .bind::<Uuid, _>(turn.question_id)
     .bind::<Uuid, _>(turn.answer_id)
-    .execute(conn)
+    .execute(&mut conn)
     .await?;
     Ok(())
 }

@@ -198,7 +198,7 @@ pub async fn extend(
 /// Closes the turn's reservation, appends the entries and moves the counters; false when somebody
 /// did before.
 pub async fn settle(
-    conn: &mut Conn,
+    mut conn: &Conn,
     tenant: TenantId,
     turn: TurnId,
     entries: &[NewEntry],
@@ -212,7 +212,7 @@ pub async fn settle(
         .bind::<Uuid, _>(tenant)
         .bind::<Uuid, _>(turn)
         .bind::<Jsonb, _>(serde_json::to_value(entries).unwrap_or_default())
-        .get_result(conn)
+        .get_result(&mut conn)
         .await?;
     Ok(outcome.settled)
 }

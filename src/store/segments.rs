@@ -19,7 +19,7 @@ pub struct Segment {
 
 /// Writes a segment. Written again, the later one, which can only be longer, takes its place.
 pub async fn insert(
-    conn: &mut Conn,
+    mut conn: &Conn,
     tenant: TenantId,
     turn: TurnId,
     first_offset: i32,
@@ -39,7 +39,7 @@ pub async fn insert(
         ))
         .do_update()
         .set(turn_segments::parts.eq(excluded(turn_segments::parts)))
-        .execute(conn)
+        .execute(&mut conn)
         .await?;
     Ok(())
 }
@@ -74,9 +74,9 @@ pub async fn load(
 }
 
 /// Deletes the log of a turn: the document it quotes went while the answer streamed.
-pub async fn delete(conn: &mut Conn, tenant: TenantId, turn: TurnId) -> QueryResult<()> {
+pub async fn delete(mut conn: &Conn, tenant: TenantId, turn: TurnId) -> QueryResult<()> {
     let of_turn = turn_segments::tenant_id.eq(tenant).and(turn_segments::turn_id.eq(turn));
-    diesel::delete(turn_segments::table.filter(of_turn)).execute(conn).await?;
+    diesel::delete(turn_segments::table.filter(of_turn)).execute(&mut conn).await?;
     Ok(())
 }
 

@@ -99,7 +99,7 @@ impl Turn {
 
     /// The turn, locked, if it still runs: whoever gets it closes it, once.
     pub async fn lock_running(
-        conn: &mut Conn,
+        mut conn: &Conn,
         tenant: TenantId,
         id: TurnId,
     ) -> QueryResult<Option<Self>> {
@@ -108,7 +108,7 @@ impl Turn {
             .filter(turns::state.eq("running"))
             .select(Self::as_select())
             .for_update()
-            .first(conn)
+            .first(&mut conn)
             .await
             .optional()
     }
@@ -116,7 +116,7 @@ impl Turn {
     /// Locks the turn against being closed, if it still runs and `owner` runs it: whoever was taken
     /// for dead writes nothing any more.
     pub async fn hold(
-        conn: &mut Conn,
+        mut conn: &Conn,
         tenant: TenantId,
         id: TurnId,
         owner: NodeId,
@@ -126,13 +126,13 @@ impl Turn {
             .filter(turns::state.eq("running").and(turns::owner.eq(owner)))
             .select(turns::id)
             .for_share()
-            .first::<TurnId>(conn)
+            .first::<TurnId>(&mut conn)
             .await
             .optional()?;
         Ok(mine.is_some())
     }
 
-    pub async fn close(&self, conn: &mut Conn, ending: Ending<'_>) -> QueryResult<()> {
+    pub async fn close(&self, mut conn: &Conn, ending: Ending<'_>) -> QueryResult<()> {
         diesel::update(turns::table.find((self.tenant_id, self.id)))
             .set((
                 turns::state.eq(ending.state),
@@ -144,7 +144,7 @@ impl Turn {
                 turns::steps.eq(ending.steps),
                 turns::ended_at.eq(diesel::dsl::now),
             ))
-            .execute(conn)
+            .execute(&mut conn)
             .await?;
         Ok(())
     }
@@ -152,14 +152,14 @@ impl Turn {
 
 /// Notes what was asked of which model so far.
 pub async fn set_steps(
-    conn: &mut Conn,
+    mut conn: &Conn,
     tenant: TenantId,
     id: TurnId,
     steps: serde_json::Value,
 ) -> QueryResult<()> {
     diesel::update(turns::table.find((tenant, id)))
         .set(turns::steps.eq(steps))
-        .execute(conn)
+        .execute(&mut conn)
         .await?;
     Ok(())
 }

@@ -3,10 +3,12 @@
 //! Dropping covers every way out, also a request that was cancelled in the middle of a query. The
 //! rollback runs on the main runtime, off the caller's path, before the connection is reused.
 
+use super::sql::sql;
 use super::{Conn, DbError};
 use crate::runtime::Tasks;
-use diesel_async::SimpleAsyncConnection;
+use diesel::QueryResult;
 use diesel_async::pooled_connection::bb8::PooledConnection;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use futures_util::future::join;
 use std::ops::{Deref, DerefMut};
 
@@ -42,6 +44,26 @@ impl Tx {
         let (begun, first) = join(conn.batch_execute(statements), first(&tx)).await;
         begun?;
         Ok((tx, first))
+    }
+
+    /// Makes the work durable, with a last statement that is sent along; or with several, joined in their order.
+    /// None may depend on the answer to another: the end would come before it.
+    ///
+    /// # Errors
+    /// When the database refused; nothing of the transaction remains then.
+    pub async fn commit_with<T>(
+        mut self,
+        last: impl AsyncFnOnce(&Conn) -> QueryResult<T>,
+    ) -> Result<T, DbError> {
+        // Prepared like the others, and so waits with them for the connection's statements: what is sent as
+        // plain text would overtake one that has to be prepared first.
+        let mut conn: &Conn = &self;
+        let (last, ended) = join(last(&self), sql("COMMIT").execute(&mut conn)).await;
+        if ended.is_ok() {
+            self.conn = None; // nothing left to roll back: after a failure the end was none
+        }
+        ended?;
+        Ok(last?)
     }
 
     /// Makes the work durable.
