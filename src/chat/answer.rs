@@ -7,6 +7,7 @@ use super::open::{LEAST_OUTPUT, Order};
 use super::opened::Opened;
 use super::part::{CitationData, NoticeData, Part};
 use super::prompt;
+use super::search::Search;
 use super::service::ChatParts;
 use super::speech::Speech;
 use super::step::{Step, Steps};
@@ -16,6 +17,7 @@ use crate::metering::{self, Ask, Grant};
 use crate::retrieval::Passage;
 use crate::types::DocumentId;
 use futures_util::StreamExt;
+use futures_util::future::join;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -75,7 +77,7 @@ pub(super) struct Ends {
 pub(super) async fn answer(
     parts: &ChatParts,
     order: &Order,
-    opened: &Opened,
+    (opened, search): (&Opened, Option<Search>),
     log: &Arc<TurnLog>,
     ends: &Ends,
     steps: &Steps,
@@ -99,7 +101,7 @@ pub(super) async fn answer(
         () = ends.cut.cancelled() => End::interrupted(
             "The server is restarting and had to cut this answer short. Ask again in a moment.",
         ),
-        end = tokio::time::timeout(TOTAL, work.run(&mut answer)) => {
+        end = tokio::time::timeout(TOTAL, work.run(search, &mut answer)) => {
             end.unwrap_or_else(|_| failed("model_timeout", "The model took too long to answer.", true))
         }
     };
@@ -128,8 +130,8 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
-    async fn run(&self, answer: &mut Answer) -> End {
-        if let Err(end) = self.retrieve(answer).await {
+    async fn run(&self, search: Option<Search>, answer: &mut Answer) -> End {
+        if let Err(end) = self.retrieve(search, answer).await {
             return end;
         }
         append_sources(self.log, &answer.passages, 0);
@@ -176,12 +178,9 @@ impl Work<'_> {
     }
 
     /// Finds the passages, where the question wants any.
-    async fn retrieve(&self, answer: &mut Answer) -> Result<(), End> {
-        let Some(search) = self.opened.search_text() else { return Ok(()) };
-        let tenant = self.order.ctx.tenant;
-        let (retriever, among) = (&self.parts.retriever, &self.opened.collections);
-        let space = self.opened.space.clone();
-        match retriever.retrieve(tenant, space, &search, prompt::PASSAGE_BUDGET, among).await {
+    async fn retrieve(&self, search: Option<Search>, answer: &mut Answer) -> Result<(), End> {
+        let Some(search) = search else { return Ok(()) };
+        match search.found().await {
             Ok(found) => {
                 answer.passages = found.passages;
                 answer.embedding_tokens = found.embedding_tokens;
@@ -207,10 +206,15 @@ impl Work<'_> {
         let named =
             |n: usize| route.candidates.get(n).map(|it| (it.id.clone(), it.provider.clone()));
         let (model, provider) = named(from).unwrap_or_default();
-        let prompt_tokens = tokens::count_request(request);
-        self.steps.begin(Step { model, provider, prompt_tokens, ..Step::default() });
+        self.steps.begin(Step { model, provider, ..Step::default() });
         answer.candidate = None;
-        let begun = match self.parts.router.begin(route, from, request.clone()).await {
+        // The prompt is counted while the provider reads it.
+        let counted = async {
+            let prompt_tokens = tokens::count_request(request);
+            self.steps.change(|step| step.prompt_tokens = prompt_tokens);
+        };
+        let asked = self.parts.router.begin(route, from, request.clone());
+        let begun = match join(asked, counted).await.0 {
             Ok(begun) => begun,
             Err(Exhausted { attempts, error }) => {
                 let usage = attempts.last().map(|attempt| attempt.usage).unwrap_or_default();

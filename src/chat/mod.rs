@@ -26,6 +26,7 @@ mod prompt;
 mod recovery;
 mod registry;
 mod replay;
+mod search;
 mod service;
 mod session;
 mod settle;

@@ -4,10 +4,11 @@
 use super::accepted::Refused;
 use super::asked::{Asked, What};
 use super::opened::Opened;
+use super::search::Search;
 use super::service::ChatParts;
 use super::{history, prompt};
 use crate::llm::{ToolCall, tokens};
-use crate::metering::{self, Ask, Prices};
+use crate::metering::{self, Ask, Grant, Prices};
 use crate::store::approvals::Approval;
 use crate::store::assistants::Assistant;
 use crate::store::conversations::{self, NewConversation};
@@ -61,7 +62,11 @@ impl<E: Into<Refused>> From<E> for NotOpened {
     }
 }
 
-pub(super) async fn open(parts: &ChatParts, order: &Order) -> Result<Opened, NotOpened> {
+/// Opens the turn; with the search for its passages, which has begun.
+pub(super) async fn open(
+    parts: &ChatParts,
+    order: &Order,
+) -> Result<(Opened, Option<Search>), NotOpened> {
     let ctx = order.ctx;
     let (tx, mut opened, stored) = begin(parts, order).await?;
     // Once the turn is there no other one adds to the conversation, and its branch can be read.
@@ -75,20 +80,32 @@ pub(super) async fn open(parts: &ChatParts, order: &Order) -> Result<Opened, Not
     inserted?;
     held?;
     let before = opened.recall(&earlier?);
+    let mut search = Search::new(parts, ctx.tenant, &opened);
+    let grant = Search::beside(&mut search, admit(tx, parts, order, &opened, before)).await?;
+    opened.prices = grant.prices;
+    opened.max_output = u32::try_from(grant.output).unwrap_or(opened.max_output);
+    Ok((opened, search))
+}
+
+/// The question and what it may cost become durable, or it is refused.
+async fn admit(
+    tx: Tx,
+    parts: &ChatParts,
+    order: &Order,
+    opened: &Opened,
+    before: Option<MessageId>,
+) -> Result<Grant, NotOpened> {
     let models = opened.models(0);
-    let ask = ask(&opened, &models);
     let (said, shown, grant) = join!(
-        insert_question(&tx, order, &opened, before),
-        show_question(&tx, order, &opened),
-        metering::reserve(&tx, ctx, order.turn, parts.node, ask),
+        insert_question(&tx, order, opened, before),
+        show_question(&tx, order, opened),
+        metering::reserve(&tx, order.ctx, order.turn, parts.node, ask(opened, &models)),
     );
     said?;
     shown?;
     let grant = grant.map_err(Refused::from)?;
     tx.commit().await?;
-    opened.prices = grant.prices;
-    opened.max_output = u32::try_from(grant.output).unwrap_or(opened.max_output);
-    Ok(opened)
+    Ok(grant)
 }
 
 /// Begins a transaction, and finds out what is asked, and of whom; with the stored question that is edited or

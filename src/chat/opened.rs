@@ -13,7 +13,6 @@ use crate::types::{AssistantId, MessageId};
 use std::sync::Arc;
 
 /// An opened turn.
-#[derive(Clone, Debug)]
 pub(super) struct Opened {
     pub(super) question: MessageId,
     /// What the question says.

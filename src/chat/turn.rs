@@ -33,7 +33,7 @@ const TRIES_AGAINST_ERRORS: u32 = 5;
 pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
     let Start { order, reply, place, charge } = start;
     core.live.begin(order.turn);
-    let opened = match open(&core, &order).await {
+    let (opened, search) = match open(&core, &order).await {
         Ok(opened) => opened,
         Err(not_opened) => {
             core.live.give_up(order.turn);
@@ -58,7 +58,7 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
         let written = journal.run(finished).await;
         let _gone = report.send(written); // only a turn that panicked does not wait
     });
-    let answer = answer(&core, &order, &opened, &log, &ends, &steps).await;
+    let answer = answer(&core, &order, (&opened, search), &log, &ends, &steps).await;
     let (state, started) = (answer.end.state(), answer.started);
     drop(finish);
     let written = reported.await.unwrap_or(0);

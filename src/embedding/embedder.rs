@@ -28,6 +28,11 @@ pub trait Embedder: Send + Sync {
         self.name()
     }
 
+    /// It runs in this process: nobody is paid for what it does.
+    fn is_built_in(&self) -> bool {
+        false
+    }
+
     /// The length of each vector.
     fn dimensions(&self) -> usize;
 

@@ -31,6 +31,10 @@ impl Embedder for Hashed {
         "hashed-ngram-384"
     }
 
+    fn is_built_in(&self) -> bool {
+        true
+    }
+
     fn dimensions(&self) -> usize {
         DIMENSIONS
     }

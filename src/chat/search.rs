@@ -1,0 +1,45 @@
+//! The search for the passages of a turn. Where it costs nothing, it begins while the turn is still being opened.
+
+use super::opened::Opened;
+use super::prompt;
+use super::service::ChatParts;
+use crate::retrieval::{Found, RetrieveError};
+use crate::types::TenantId;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Either, MaybeDone, maybe_done, select};
+use std::pin::{Pin, pin};
+
+/// A search that goes on when it is waited for.
+pub(super) struct Search {
+    work: Pin<Box<MaybeDone<BoxFuture<'static, Result<Found, RetrieveError>>>>>,
+    /// Nobody is paid for it.
+    free: bool,
+}
+
+impl Search {
+    /// What `opened` asks for; `None` when no assistant answers.
+    pub(super) fn new(parts: &ChatParts, tenant: TenantId, opened: &Opened) -> Option<Self> {
+        let text = opened.search_text()?;
+        let (retriever, space) = (parts.retriever.clone(), opened.space.clone());
+        let (among, free) = (opened.collections.clone(), space.is_built_in());
+        let work = async move {
+            retriever.retrieve(tenant, space, &text, prompt::PASSAGE_BUDGET, &among).await
+        };
+        Some(Self { work: Box::pin(maybe_done(work.boxed())), free })
+    }
+
+    /// Does `work`, and searches meanwhile unless that costs: the work may find that nothing is to be paid.
+    pub(super) async fn beside<T>(search: &mut Option<Self>, work: impl Future<Output = T>) -> T {
+        let Some(Self { work: searching, free: true }) = search else { return work.await };
+        match select(pin!(work), searching.as_mut()).await {
+            Either::Left((done, _)) => done,
+            Either::Right(((), work)) => work.await,
+        }
+    }
+
+    /// What it found.
+    pub(super) async fn found(mut self) -> Result<Found, RetrieveError> {
+        self.work.as_mut().await;
+        self.work.as_mut().take_output().unwrap_or_else(|| Ok(Found::default()))
+    }
+}
