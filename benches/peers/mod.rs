@@ -9,6 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers");
+/// A worker that is silent for so many seconds is replaced. It is five usually, which is soon on a full machine.
+const PATIENCE: &str = "60";
 /// What it keeps, and its copy of docent's chunks.
 pub(crate) const SCHEMA: &str = include_str!("schema.sql");
 
@@ -33,8 +35,9 @@ impl Peer {
         ];
         let workers = workers.to_string();
         let program = ["uvicorn", "fastapi_turn:app", "--loop", "uvloop", "--http", "httptools"];
-        let quiet = ["--no-access-log", "--log-level", "warning", "--workers"];
-        let arguments = [&program[..], &quiet, &[&workers]].concat();
+        let quiet = ["--no-access-log", "--log-level", "warning"];
+        let workers = ["--workers", &workers, "--timeout-worker-healthcheck", PATIENCE];
+        let arguments = [&program[..], &quiet, &workers].concat();
         Self::start("requirements.txt", &arguments, &environment).await
     }
 
@@ -48,8 +51,9 @@ impl Peer {
             ("LITELLM_LOCAL_MODEL_COST_MAP", "True"),
         ];
         let workers = workers.to_string();
-        let program = ["litellm.proxy.proxy_cli", "--config", "litellm.yaml", "--num_workers"];
-        let arguments = [&program[..], &[&workers]].concat();
+        let program = ["litellm.proxy.proxy_cli", "--config", "litellm.yaml"];
+        let workers = ["--num_workers", &workers, "--timeout_worker_healthcheck", PATIENCE];
+        let arguments = [&program[..], &workers].concat();
         Self::start("requirements-litellm.txt", &arguments, &environment).await
     }
 

@@ -1,6 +1,7 @@
 -- What the FastAPI service keeps, and a copy of the chunks that docent searches: no row-level security, plain indexes.
 CREATE SCHEMA peer;
 SET search_path = peer, public;
+SET maintenance_work_mem = '512MB';
 
 CREATE TABLE people (
   id bigint PRIMARY KEY,
