@@ -67,22 +67,21 @@ async fn main() {
     );
     println!("|---|---|---|---|---|---|---|---|");
     let length = PACE * u32::try_from(TOKENS).unwrap();
+    let ask = async |name: &str, n: usize| match name {
+        "relay" => send(&floor.address, "POST /v1/chat/completions", "", "{}").await,
+        _ => {
+            let user = &stage.people[n % stage.people.len()];
+            let body = json!({"text": format!("What is rule {n} of handbook {n}?")});
+            send(&user.base, "POST /v1/chat/stream", &user.token, &body.to_string()).await
+        }
+    };
     for clients in LEVELS {
         let mut bare: Option<Vec<Duration>> = None;
         for (name, pid) in [("relay", floor.pid()), ("docent", stage.node.pid())] {
             let before = processor_time(pid);
             let waited = one_after_the_other(clients, (length, LASTS), async |n: usize| {
                 let started = Instant::now();
-                let answer = match name {
-                    "relay" => send(&floor.address, "POST /v1/chat/completions", "", "{}").await,
-                    _ => {
-                        let user = &stage.people[n % stage.people.len()];
-                        let text = format!("What is rule {n} of handbook {n}?");
-                        let body = json!({"text": text}).to_string();
-                        send(&user.base, "POST /v1/chat/stream", &user.token, &body).await
-                    }
-                };
-                read(started, answer).await
+                read(started, ask(name, n).await).await
             })
             .await;
             let parts = (waited.len() * TOKENS) as f64;

@@ -1,7 +1,7 @@
-//! The same load against docent, a relay that passes bytes on, LiteLLM's proxy, and the same turn written with FastAPI:
+//! The same load against docent, a relay that passes bytes on, `LiteLLM`'s proxy, and the same turn written with `FastAPI`:
 //! 1 to 500 streams of OpenAI's chat completions at any moment, each a question after the other, answers of 200 tokens at
 //! 20 a second. A load program, run with `cargo bench --bench gateways`; `-- 1000 50 200 fastapi` is 1,000 chunks,
-//! 50 and 200 streams, and of the others only FastAPI.
+//! 50 and 200 streams, and of the others only `FastAPI`.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,

@@ -21,7 +21,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// The same turn, written with FastAPI. It has twenty connections to PostgreSQL, as docent has.
+    /// The same turn, written with `FastAPI`. It has twenty connections to PostgreSQL, as docent has.
     pub(crate) async fn fastapi(
         provider: &str,
         database: &str,
@@ -41,7 +41,7 @@ impl Peer {
         Self::start("requirements.txt", &arguments, &environment).await
     }
 
-    /// LiteLLM's proxy, set up as its documentation advises for production.
+    /// `LiteLLM`'s proxy, set up as its documentation advises for production.
     pub(crate) async fn litellm(provider: &str, workers: usize) -> Result<Self, String> {
         let environment = [
             ("OPENAI_BASE_URL", provider),
