@@ -15,15 +15,11 @@
 
 mod support;
 
-use docent::retrieval::give_own_index;
-use docent::runtime::Tasks;
-use docent::store::{Db, DbOptions};
 use serde_json::json;
-use std::future::Future;
 use std::time::{Duration, Instant};
 use support::{
-    Floor, Script, Stage, Step, fill_chunks, percentile, processor_time, raise_file_limit, relay,
-    resident, send,
+    Floor, Script, Stage, Step, one_after_the_other, percentile, processor_time, raise_file_limit,
+    relay, resident, send,
 };
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -49,28 +45,6 @@ async fn read(started: Instant, mut stream: TcpStream) -> Duration {
     first.expect("an answer has a first token")
 }
 
-/// `clients` ask one question after the other; they begin evenly over the length of an answer.
-async fn run<F>(clients: usize, ask: impl Fn(usize) -> F) -> Vec<Duration>
-where
-    F: Future<Output = TcpStream> + Send,
-{
-    let began = Instant::now();
-    let length = PACE * u32::try_from(TOKENS).unwrap();
-    let work = (0..clients).map(|n| {
-        let ask = &ask;
-        async move {
-            tokio::time::sleep(length.mul_f64(n as f64 / clients as f64)).await;
-            let mut waited = Vec::new();
-            while began.elapsed() < LASTS {
-                let started = Instant::now();
-                waited.push(read(started, ask(n).await).await);
-            }
-            waited
-        }
-    });
-    futures_util::future::join_all(work).await.concat()
-}
-
 #[tokio::main]
 async fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -79,18 +53,7 @@ async fn main() {
     }
     let chunks = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(100_000);
     raise_file_limit();
-    let stage = Stage::with(10).await;
-    fill_chunks(&stage.database, &stage.people[0], chunks).await;
-    let options = DbOptions {
-        url: stage.database.url.clone(),
-        max_connections: 2,
-        acquire: Duration::from_secs(10),
-    };
-    let db = Db::open(options, &Tasks::current()).await.unwrap();
-    let tenant = stage.people[0].tenant_id.parse().unwrap();
-    let model = stage.database.number("SELECT max(id)::bigint AS n FROM embedding_models").await;
-    give_own_index(&db, tenant, i32::try_from(model).unwrap(), 384, 1).await.unwrap();
-    stage.database.run("ANALYZE").await;
+    let stage = Stage::with_chunks(10, chunks).await;
     let mut script = Script::paced(TOKENS, PACE);
     script.steps.remove(0); // the first token comes at once
     assert!(matches!(script.steps[0], Step::Clock));
@@ -103,17 +66,22 @@ async fn main() {
         "| path | streams | first token p50 ms | p99 ms | added p50 | p99 | CPU of a part | memory |"
     );
     println!("|---|---|---|---|---|---|---|---|");
+    let length = PACE * u32::try_from(TOKENS).unwrap();
+    let ask = async |name: &str, n: usize| match name {
+        "relay" => send(&floor.address, "POST /v1/chat/completions", "", "{}").await,
+        _ => {
+            let user = &stage.people[n % stage.people.len()];
+            let body = json!({"text": format!("What is rule {n} of handbook {n}?")});
+            send(&user.base, "POST /v1/chat/stream", &user.token, &body.to_string()).await
+        }
+    };
     for clients in LEVELS {
         let mut bare: Option<Vec<Duration>> = None;
         for (name, pid) in [("relay", floor.pid()), ("docent", stage.node.pid())] {
             let before = processor_time(pid);
-            let waited = run(clients, async |n: usize| match name {
-                "relay" => send(&floor.address, "POST /v1/chat/completions", "", "{}").await,
-                _ => {
-                    let user = &stage.people[n % stage.people.len()];
-                    let body = json!({"text": format!("What is rule {n} of handbook {n}?")});
-                    send(&user.base, "POST /v1/chat/stream", &user.token, &body.to_string()).await
-                }
+            let waited = one_after_the_other(clients, (length, LASTS), async |n: usize| {
+                let started = Instant::now();
+                read(started, ask(name, n).await).await
             })
             .await;
             let parts = (waited.len() * TOKENS) as f64;

@@ -13,9 +13,12 @@ mod helpers;
 
 pub use helpers::*;
 
+use docent::retrieval::give_own_index;
+use docent::runtime::Tasks;
+use docent::store::{Db, DbOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -48,6 +51,21 @@ impl Stage {
         let node = node(&database, &provider, &[]).await;
         let people = logged_in.iter().map(|user| node.user(user)).collect();
         Self { database, provider, node, people }
+    }
+
+    /// With so many chunks more in the tenant, and the index that so many get.
+    pub async fn with_chunks(people: usize, chunks: usize) -> Self {
+        let stage = Self::with(people).await;
+        fill_chunks(&stage.database, &stage.people[0], chunks).await;
+        let url = stage.database.url.clone();
+        let options = DbOptions { url, max_connections: 2, acquire: Duration::from_secs(10) };
+        let db = Db::open(options, &Tasks::current()).await.unwrap();
+        let tenant = stage.people[0].tenant_id.parse().unwrap();
+        let model = "SELECT max(id)::bigint AS n FROM embedding_models";
+        let model = i32::try_from(stage.database.number(model).await).unwrap();
+        give_own_index(&db, tenant, model, 384, 1).await.unwrap();
+        stage.database.run("ANALYZE").await;
+        stage
     }
 
     /// One more node, which meets others in this Redis.
@@ -121,10 +139,32 @@ pub async fn send(base: &str, request_line: &str, token: &str, body: &str) -> Tc
     let length = body.len();
     let request = format!(
         "{request_line} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
-         connection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+         connection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     stream
+}
+
+/// `clients` ask one question after the other for as long as `lasts`; they begin evenly over the length of an
+/// answer. What each asking gave.
+pub async fn one_after_the_other<F: Future>(
+    clients: usize,
+    (length, lasts): (Duration, Duration),
+    ask: impl Fn(usize) -> F,
+) -> Vec<F::Output> {
+    let began = Instant::now();
+    let work = (0..clients).map(|n| {
+        let ask = &ask;
+        async move {
+            tokio::time::sleep(length.mul_f64(n as f64 / clients as f64)).await;
+            let mut gave = Vec::new();
+            while began.elapsed() < lasts {
+                gave.push(ask(n).await);
+            }
+            gave
+        }
+    });
+    futures_util::future::join_all(work).await.into_iter().flatten().collect()
 }
 
 /// In milliseconds.
