@@ -7,8 +7,8 @@
 -- the index, and nothing else: it takes no tenant, but asks for the same setting that all policies ask for.
 -- Everything around it (collections, ranking) runs as whoever asks.
 --
--- On a large database this takes a while, and nothing is written to or read from chunks meanwhile: the words
--- are computed anew and indexed (100,000 chunks: half a minute on two cores).
+-- On a large database this takes a while, about a minute for 100,000 chunks, and nothing reads or writes chunks
+-- meanwhile: the words are computed anew and indexed, in the migration's transaction (so not CONCURRENTLY).
 
 DO $$
 BEGIN
@@ -56,8 +56,8 @@ CREATE SCHEMA search AUTHORIZATION docent_search;
 
 SET LOCAL ROLE docent_search;
 GRANT USAGE ON SCHEMA search TO docent_app;
--- Up to `most` chunks of the current tenant that have all of `words`, in no order. The planner is told what is known
--- here: the index is always right. OFFSET 0 keeps it from preferring another one, by tenant.
+-- Up to `most` chunks of the current tenant that have all of `words`, in no order. OFFSET 0 and the settings leave the
+-- planner no other way than the index of words: with its guesses it may take one by tenant.
 CREATE FUNCTION search.chunks_with(words bigint[], most int) RETURNS TABLE (id uuid, document_id uuid)
   LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
   SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
@@ -127,7 +127,8 @@ END $$;
 --     ones where they are often, while that lasts, and where they are all together;
 --   * of what is found the `ranked` best by the weights of the words they were found by are ranked by all words. A word
 --     weighs as much as it is rare, and the second and third time less and less (ts_rank).
--- Words in more than a twentieth of 100,000 chunks tell little; a question that has no others is left to the vectors.
+-- A word in more than `widest` chunks tells little: chunks that have it once or twice are left to the vectors, unless a
+-- rarer word finds them.
 CREATE FUNCTION search_chunks(question text, most int, collections text[])
   RETURNS TABLE (id uuid, score double precision) LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
@@ -144,14 +145,13 @@ BEGIN
   RETURN QUERY
   WITH asked AS MATERIALIZED (
     SELECT row_number() OVER rarest AS n, sum(w.chunks) OVER rarest AS total, w.*
-    FROM (SELECT lexeme, one.key, many.key AS often, c.chunks AS known,
-                 coalesce(c.chunks, few) AS chunks, coalesce(o.chunks, few) AS often_chunks
+    FROM (SELECT lexeme, key, often, known, coalesce(known, few) AS chunks, coalesce(known_often, few) AS often_chunks
           FROM unnest(tsvector_to_array(to_tsvector('english', left(question, 10000)))) lexeme
-          CROSS JOIN LATERAL word_key(tenant, lexeme, false) one (key)
-          CROSS JOIN LATERAL word_key(tenant, lexeme, true) many (key)
-          LEFT JOIN common_words c ON c.tenant_id = tenant AND c.word = one.key
-          LEFT JOIN common_words o ON o.tenant_id = tenant AND o.word = many.key
-          ORDER BY 5, 2 LIMIT 16) w
+          CROSS JOIN LATERAL (SELECT word_key(tenant, lexeme, false) AS key, word_key(tenant, lexeme, true) AS often) k
+          CROSS JOIN LATERAL (SELECT
+            (SELECT c.chunks FROM common_words c WHERE c.tenant_id = tenant AND c.word = key) AS known,
+            (SELECT c.chunks FROM common_words c WHERE c.tenant_id = tenant AND c.word = often) AS known_often) c
+          ORDER BY chunks, key LIMIT 16) w
     WINDOW rarest AS (ORDER BY w.chunks, w.key)),
   common AS MATERIALIZED (
     SELECT n, key, often, chunks, sum(often_chunks) OVER (ORDER BY often_chunks, key) AS total,
@@ -170,7 +170,8 @@ BEGIN
     SELECT l.of, c.id FROM lookups l CROSS JOIN LATERAL search.chunks_with(l.words, each) c
     WHERE everywhere OR c.document_id IN (SELECT p.id FROM places p)
     UNION ALL  -- a small collection is read whole
-    SELECT '{}', c.id FROM places p JOIN chunks c ON c.tenant_id = tenant AND c.document_id = p.id
+    SELECT '{}', c.id FROM places p CROSS JOIN LATERAL (
+      SELECT c.id FROM chunks c WHERE c.tenant_id = tenant AND c.document_id = p.id OFFSET 0) c
     WHERE p.chunks <= ranked),
   weighed AS MATERIALIZED (
     SELECT a.n, ln(1 + counted / coalesce(a.known, f.chunks)) AS weight,
@@ -180,9 +181,10 @@ BEGIN
   best AS MATERIALIZED (
     SELECT f.id FROM found f LEFT JOIN weighed w ON w.n = ANY(f.of)
     GROUP BY f.id ORDER BY sum(w.weight) DESC NULLS LAST, f.id LIMIT ranked)
-  SELECT r.id, r.score FROM (
+  -- One by one: in a plan that is made once for tenants of any size the whole tenant may look cheap.
+  SELECT r.id, r.score FROM best b CROSS JOIN LATERAL (
     SELECT c.id, (SELECT sum(w.weight * ts_rank(c.tsv, w.query, 1)) FROM weighed w) AS score
-    FROM best b JOIN chunks c ON c.tenant_id = tenant AND c.id = b.id) r
+    FROM chunks c WHERE c.tenant_id = tenant AND c.id = b.id LIMIT 1) r
   WHERE r.score > 0 ORDER BY 2 DESC, 1 LIMIT most;
 END $$;
 

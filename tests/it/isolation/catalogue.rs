@@ -120,7 +120,7 @@ async fn no_view_and_one_function_lend_their_owners_rights() {
     let functions = database
         .texts(
             "SELECT p.oid::regprocedure || ' as ' || p.proowner::regrole || ' for ' ||
-                 (SELECT string_agg(grantee::regrole::text, ', ' ORDER BY 1) FROM aclexplode(p.proacl)) AS t
+                 (SELECT string_agg(grantee::regrole::text, ', ' ORDER BY grantee::regrole::text) FROM aclexplode(p.proacl)) AS t
              FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
              WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema')",
         )
