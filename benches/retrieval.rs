@@ -109,8 +109,8 @@ async fn vectors(world: &World, db: &Db) {
 const TEXTS: &str = "
     INSERT INTO chunks (tenant_id, id, document_id, seq, page, page_end, tokens, content)
     SELECT tenant_id, gen_random_uuid(), id, n + 10, 1, 1, 200, repeat('and the of is ', 10) ||
-      (SELECT string_agg('w' || translate(exp(random() * ln(100000) + 0 * n)::int::text, '0123456789', 'abcdefghij') || 'k', ' ')
-       FROM generate_series(1, 110))
+      (SELECT string_agg('w' || translate(exp(random() * ln(100000) + 0 * n + 0 * w)::int::text, '0123456789', 'abcdefghij') || 'k', ' ')
+       FROM generate_series(1, 110) w)
     FROM (SELECT tenant_id, id FROM documents WHERE tenant_id = '{tenant}' LIMIT 1) d, generate_series(1, {count}) n";
 
 /// What docent did before: every chunk that has a word of the question is ranked.
