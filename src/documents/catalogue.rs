@@ -2,7 +2,7 @@
 
 use crate::metering;
 use crate::store::documents::Document;
-use crate::store::{Db, DbError, blobs, collections, jobs, pages, segments};
+use crate::store::{Db, DbError, blobs, chunks, collections, jobs, pages, segments};
 use crate::types::{Ctx, DocumentId, TurnId};
 
 /// One page's text.
@@ -143,6 +143,7 @@ impl Catalogue {
         }
         let quoting = segments::delete_quoting(&mut tx, ctx.tenant, id).await?;
         Document::delete(&mut tx, ctx.tenant, id).await?;
+        chunks::count_words(&mut tx).await?;
         metering::release_document(&mut tx, ctx.tenant, document.user_id, id).await?;
         tx.commit().await?;
         Ok(Deletion::Done(quoting))

@@ -210,6 +210,7 @@ impl Ingestor {
             .collect();
         pages::replace(&mut tx, tenant, id, &rows).await?;
         self.write_chunks(&mut tx, job, work).await?;
+        chunks::count_words(&mut tx).await?;
         let (pages, chunks) = (count(work.extracted.pages.len()), count(work.chunks.len()));
         Document::set_ready(&mut tx, tenant, id, pages, chunks).await?;
         if place.next_model_id.is_some() {

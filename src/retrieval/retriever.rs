@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use thiserror::Error;
 
 /// How many candidates each search gives.
-const CANDIDATES: i64 = 30;
+const CANDIDATES: i32 = 30;
 /// Farther than this a chunk has nothing in common with the question (cosine distance).
 const FARTHEST: f64 = 0.95;
 /// The most passages in a prompt.
@@ -112,11 +112,11 @@ impl Retriever {
         collections: &[String],
     ) -> QueryResult<Vec<Neighbour>> {
         if collections.is_empty() {
-            return embeddings::nearest(conn, tenant, model, question, CANDIDATES).await;
+            return embeddings::nearest(conn, tenant, model, question, CANDIDATES.into()).await;
         }
         let exact = store::collections::chunks(conn, tenant, collections).await? < OWN_INDEX_FROM;
         let key = (tenant, model);
-        embeddings::nearest_among(conn, key, question, CANDIDATES, collections, exact).await
+        embeddings::nearest_among(conn, key, question, CANDIDATES.into(), collections, exact).await
     }
 }
 
@@ -131,7 +131,7 @@ async fn passages(
 ) -> QueryResult<Vec<Passage>> {
     let near: Vec<ChunkId> =
         near.iter().filter(|n| n.distance < FARTHEST).map(|n| n.chunk_id).collect();
-    let worded = chunks::search(conn, tenant, question, CANDIDATES, collections).await?;
+    let worded = chunks::search(conn, question, CANDIDATES, collections).await?;
     let ranked = fuse(&[near, worded]);
     let ids: Vec<ChunkId> = ranked.iter().take(MOST * 2).map(|(id, _)| *id).collect();
     let mut found: HashMap<ChunkId, FoundChunk> = chunks::load(conn, tenant, &ids)

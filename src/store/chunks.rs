@@ -1,7 +1,6 @@
 //! The pieces of documents that retrieval returns.
 
 use super::Conn;
-use super::collections::AMONG;
 use super::schema::chunks;
 use crate::types::{ChunkId, DocumentId, TenantId};
 use diesel::prelude::*;
@@ -86,31 +85,30 @@ struct Hit {
     id: ChunkId,
 }
 
-/// Full-text search, best first: any of the question's words counts, as a question is no list of
-/// words that must all be there.
+/// Full-text search, best first, in the tenant of the transaction: any of the question's words counts, as a
+/// question is no list of words that must all be there; the rarer it is, the more. Its work is bounded: the
+/// migration of `search_chunks` says how.
 pub async fn search(
     conn: &mut Conn,
-    tenant: TenantId,
     question: &str,
-    limit: i64,
+    limit: i32,
     collections: &[String],
 ) -> QueryResult<Vec<ChunkId>> {
-    let among = if collections.is_empty() { "$4 = '{}'" } else { AMONG };
-    let hits: Vec<Hit> = diesel::sql_query(format!(
-        "WITH q AS (
-           SELECT NULLIF(replace(plainto_tsquery('english', $2)::text, '&', '|'), '')::tsquery
-                  AS words)
-         SELECT c.id FROM chunks c, q
-         WHERE c.tenant_id = $1 AND c.tsv @@ q.words AND {among}
-         ORDER BY ts_rank_cd(c.tsv, q.words, 1 | 32) DESC, c.id LIMIT $3"
-    ))
-    .bind::<Uuid, _>(tenant)
-    .bind::<Text, _>(question)
-    .bind::<BigInt, _>(limit)
-    .bind::<Array<Text>, _>(collections)
-    .load(conn)
-    .await?;
+    let hits: Vec<Hit> =
+        diesel::sql_query("SELECT id FROM search_chunks($1, $2, $3) ORDER BY score DESC, id")
+            .bind::<Text, _>(question)
+            .bind::<Integer, _>(limit)
+            .bind::<Array<Text>, _>(collections)
+            .load(conn)
+            .await?;
     Ok(hits.into_iter().map(|hit| hit.id).collect())
+}
+
+/// Looks which words are common in the transaction's tenant, if its chunks have become more or fewer by a
+/// fifth since it was looked at. Searches need it to stay fast.
+pub async fn count_words(conn: &mut Conn) -> QueryResult<()> {
+    diesel::sql_query("SELECT count_words()").execute(conn).await?;
+    Ok(())
 }
 
 #[derive(QueryableByName)]

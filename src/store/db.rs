@@ -219,7 +219,7 @@ impl Db {
         let mut tx = self.owner().await?;
         let findings: Vec<Finding> = diesel::sql_query(
             "SELECT 'role ' || rolname || ' bypasses row-level security' AS what FROM pg_roles
-              WHERE rolname IN ('docent_app', 'docent_system', 'docent_billing', 'docent_ledger')
+              WHERE rolname IN ('docent_app', 'docent_system', 'docent_billing', 'docent_ledger', 'docent_search')
                 AND (rolsuper OR rolbypassrls)
              UNION ALL
              SELECT 'table ' || c.relname || ' does not force row-level security' FROM pg_class c

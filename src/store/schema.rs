@@ -136,6 +136,16 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
 
+    common_words (tenant_id, word) {
+        tenant_id -> Uuid,
+        word -> Int8,
+        chunks -> Int8,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
     conversations (tenant_id, id) {
         tenant_id -> Uuid,
         id -> Uuid,
@@ -684,6 +694,15 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
 
+    tenant_words (tenant_id) {
+        tenant_id -> Uuid,
+        chunks -> Int8,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
     tenants (tenant_id) {
         tenant_id -> Uuid,
         slug -> Text,
@@ -804,6 +823,7 @@ diesel::table! {
 
 diesel::joinable!(assistants -> tenants (tenant_id));
 diesel::joinable!(audit_log -> tenants (tenant_id));
+diesel::joinable!(common_words -> tenants (tenant_id));
 diesel::joinable!(documents -> tenants (tenant_id));
 diesel::joinable!(embedding_models -> providers (provider));
 diesel::joinable!(embeddings -> embedding_models (model_id));
@@ -826,6 +846,7 @@ diesel::joinable!(tenant_models -> tenants (tenant_id));
 diesel::joinable!(tenant_prices -> tenants (tenant_id));
 diesel::joinable!(tenant_routes -> tenants (tenant_id));
 diesel::joinable!(tenant_tools -> tenants (tenant_id));
+diesel::joinable!(tenant_words -> tenants (tenant_id));
 diesel::joinable!(tenants -> plans (plan));
 diesel::joinable!(usage_daily -> tenants (tenant_id));
 diesel::joinable!(usage_ledger -> tenants (tenant_id));
@@ -839,6 +860,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     audit_log,
     chunks,
     citations,
+    common_words,
     conversations,
     document_blobs,
     document_pages,
@@ -876,6 +898,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     tenant_prices,
     tenant_routes,
     tenant_tools,
+    tenant_words,
     tenants,
     turn_segments,
     turns,

@@ -33,6 +33,7 @@ mod exports;
 mod extract;
 mod faults;
 mod feed;
+mod full_text;
 mod gate;
 mod hostile_pdf;
 mod idempotency;

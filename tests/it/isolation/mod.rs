@@ -121,6 +121,7 @@ fn what_others_write(user: &User) -> String {
            VALUES ({scope}, 'day', '2026-01-01', 'tokens', 80);
          INSERT INTO tenant_routes (tenant_id, name, models) VALUES ('{tenant}', 'own', '{{x}}');
          INSERT INTO tenant_models VALUES ('{tenant}', '{{gpt-4o-mini}}');
+         INSERT INTO common_words VALUES ('{tenant}', 1, 100);
          INSERT INTO provider_keys (tenant_id, provider, sealed, last_four)
            VALUES ('{tenant}', 'gemini', '\\x00', 'abcd');
          INSERT INTO audit_log (tenant_id, id, actor, action, detail)

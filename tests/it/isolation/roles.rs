@@ -97,6 +97,43 @@ async fn the_background_reads_no_text_and_no_bill() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_index_of_words_is_lent_to_a_tenant_for_its_own_chunks() {
+    let world = World::start().await;
+    let (anna, _) = settled_in(&world, "anna@acme.test", "rosebud").await;
+    let (eve, _) = settled_in(&world, "eve@globex.test", "rosebud").await;
+    let database = &world.database;
+    let key = |user: &User| format!("word_key('{}', 'rosebud', false)", user.tenant_id);
+    let lookup =
+        |words: &str| format!("SELECT * FROM search.chunks_with(ARRAY[{words}]::bigint[], 9)");
+    let all = lookup("");
+    for (tenant, sql, found) in [
+        (Some(&anna), lookup(&key(&anna)), 1),
+        (Some(&eve), lookup(&key(&anna)), 0),
+        (None, lookup(&key(&anna)), 0),
+        (Some(&anna), all.clone(), 1),
+        (None, all.clone(), 0),
+        (None, "SELECT * FROM search_chunks('rosebud', 9, '{}')".to_owned(), 0),
+    ] {
+        let seen = attempt(database, "docent_app", tenant, &sql).await;
+        assert_eq!(seen, Ok(found), "{sql} for {:?}", tenant.map(|user| &user.tenant));
+    }
+    for role in ["docent_system", "docent_billing", "docent_ledger"] {
+        let outcome = attempt(database, role, Some(&anna), &all).await;
+        assert!(denied(&outcome), "{role}: {outcome:?}");
+    }
+    for sql in [
+        "SELECT content FROM chunks",
+        "SELECT * FROM documents",
+        "SELECT * FROM messages",
+        "SELECT * FROM common_words",
+        "DELETE FROM chunks",
+    ] {
+        let outcome = attempt(database, "docent_search", Some(&anna), sql).await;
+        assert!(denied(&outcome), "{sql}: {outcome:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_role_gets_around_the_walls() {
     let database = Database::fresh().await;
     let roles = database
@@ -106,7 +143,9 @@ async fn no_role_gets_around_the_walls() {
         )
         .await;
     let none = |role: &str| format!("{role} falsefalsefalsefalse");
-    assert_eq!(roles, ["docent_app", "docent_billing", "docent_ledger", "docent_system"].map(none));
+    let expected =
+        ["docent_app", "docent_billing", "docent_ledger", "docent_search", "docent_system"];
+    assert_eq!(roles, expected.map(none));
     let owned = "SELECT count(*) AS n FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
                  WHERE r.rolname LIKE 'docent\\_%'";
     assert_eq!(database.number(owned).await, 0, "an owner could switch row security off");
