@@ -11,6 +11,7 @@ use crate::store::embeddings::{self, Neighbour};
 use crate::store::{self, Conn, Db, DbError, HalfVec};
 use crate::types::{ChunkId, TenantId};
 use diesel::QueryResult;
+use futures_util::join;
 use std::collections::HashMap;
 use thiserror::Error;
 
@@ -88,68 +89,93 @@ impl Retriever {
             found.embedding_tokens += embedded.tokens;
             found.exact &= embedded.exact;
             let Some(vector) = embedded.vectors.first() else { return Ok(found) };
-            let mut tx = self.db.tenant(tenant).await?;
-            let key = (tenant, space.id);
-            let near = self.near(&mut tx, key, &HalfVec::new(vector), collections).await?;
-            // Asked after the search: while this holds, no vector of the model was deleted.
-            if self.spaces.answers(&mut tx, tenant, &space).await? {
-                found.passages =
-                    passages(&mut tx, tenant, near, question, budget, collections).await?;
-                tx.commit().await?;
+            let vector = HalfVec::new(vector);
+            let near = self.near((tenant, &space), &vector, collections);
+            let (near, worded) = join!(near, self.worded(tenant, question, collections));
+            if let Some(near) = near? {
+                let ranked = fuse(&[near, worded?]);
+                found.passages = self.passages(tenant, &ranked, question, budget).await?;
                 metrics::histogram!("docent_retrieval_seconds").record(started.elapsed());
                 return Ok(found);
             }
             // The tenant was moved to another model meanwhile.
-            space = self.spaces.of(&mut tx, tenant).await?;
+            let tx = self.db.tenant(tenant).await?;
+            space = self.spaces.of(&tx, tenant).await?;
+            tx.commit().await?;
         }
     }
 
+    /// The chunks that are near, nearest first; `None` when the space is not the tenant's any more.
     async fn near(
         &self,
-        conn: &mut Conn,
-        (tenant, model): (TenantId, i32),
+        (tenant, space): (TenantId, &Space),
         question: &HalfVec,
         collections: &[String],
-    ) -> QueryResult<Vec<Neighbour>> {
-        if collections.is_empty() {
-            return embeddings::nearest(conn, tenant, model, question, CANDIDATES.into()).await;
+    ) -> Result<Option<Vec<ChunkId>>, RetrieveError> {
+        let key = (tenant, space.id);
+        // Asked after the search: while it is the tenant's, no vector of it was deleted.
+        let first = async |conn: &Conn| {
+            join!(
+                nearest(conn, key, question, collections),
+                self.spaces.answers(conn, tenant, space)
+            )
+        };
+        let (_tx, (near, answers)) = self.db.tenant_with(tenant, first).await?;
+        let near = near?.into_iter().filter(|n| n.distance < FARTHEST).map(|n| n.chunk_id);
+        Ok(answers?.then(|| near.collect()))
+    }
+
+    /// The chunks that have the question's words, best first. Beside the other search, on a connection of its own.
+    async fn worded(
+        &self,
+        tenant: TenantId,
+        question: &str,
+        collections: &[String],
+    ) -> Result<Vec<ChunkId>, RetrieveError> {
+        let first =
+            async |conn: &Conn| chunks::search(conn, question, CANDIDATES, collections).await;
+        let (_tx, worded) = self.db.tenant_with(tenant, first).await?;
+        Ok(worded?)
+    }
+
+    /// The best, as far as the budget goes.
+    async fn passages(
+        &self,
+        tenant: TenantId,
+        ranked: &[(ChunkId, f32)],
+        question: &str,
+        budget: i32,
+    ) -> Result<Vec<Passage>, RetrieveError> {
+        let ids: Vec<ChunkId> = ranked.iter().take(MOST * 2).map(|(id, _)| *id).collect();
+        let first = async |conn: &Conn| chunks::load(conn, tenant, &ids).await;
+        let (_tx, loaded) = self.db.tenant_with(tenant, first).await?;
+        let mut loaded: HashMap<ChunkId, FoundChunk> =
+            loaded?.into_iter().map(|chunk| (chunk.id, chunk)).collect();
+        let mut passages = Vec::new();
+        let mut left = budget;
+        for (id, score) in ranked {
+            let Some(chunk) = loaded.remove(id) else { continue };
+            if passages.len() == MOST || chunk.tokens > left {
+                break;
+            }
+            left -= chunk.tokens;
+            passages.push(passage(chunk, question, *score));
         }
-        let exact = store::collections::chunks(conn, tenant, collections).await? < OWN_INDEX_FROM;
-        let key = (tenant, model);
-        embeddings::nearest_among(conn, key, question, CANDIDATES.into(), collections, exact).await
+        Ok(passages)
     }
 }
 
-/// The best of what is near and of what has the words, as far as the budget goes.
-async fn passages(
-    conn: &mut Conn,
-    tenant: TenantId,
-    near: Vec<Neighbour>,
-    question: &str,
-    budget: i32,
+async fn nearest(
+    conn: &Conn,
+    key: (TenantId, i32),
+    question: &HalfVec,
     collections: &[String],
-) -> QueryResult<Vec<Passage>> {
-    let near: Vec<ChunkId> =
-        near.iter().filter(|n| n.distance < FARTHEST).map(|n| n.chunk_id).collect();
-    let worded = chunks::search(conn, question, CANDIDATES, collections).await?;
-    let ranked = fuse(&[near, worded]);
-    let ids: Vec<ChunkId> = ranked.iter().take(MOST * 2).map(|(id, _)| *id).collect();
-    let mut found: HashMap<ChunkId, FoundChunk> = chunks::load(conn, tenant, &ids)
-        .await?
-        .into_iter()
-        .map(|chunk| (chunk.id, chunk))
-        .collect();
-    let mut passages = Vec::new();
-    let mut left = budget;
-    for (id, score) in ranked {
-        let Some(chunk) = found.remove(&id) else { continue };
-        if passages.len() == MOST || chunk.tokens > left {
-            break;
-        }
-        left -= chunk.tokens;
-        passages.push(passage(chunk, question, score));
+) -> QueryResult<Vec<Neighbour>> {
+    if collections.is_empty() {
+        return embeddings::nearest(conn, key.0, key.1, question, CANDIDATES.into()).await;
     }
-    Ok(passages)
+    let exact = store::collections::chunks(conn, key.0, collections).await? < OWN_INDEX_FROM;
+    embeddings::nearest_among(conn, key, question, CANDIDATES.into(), collections, exact).await
 }
 
 fn passage(chunk: FoundChunk, question: &str, score: f32) -> Passage {

@@ -2,6 +2,7 @@
 
 use super::Conn;
 use super::schema::chunks;
+use super::sql::sql;
 use crate::types::{ChunkId, DocumentId, TenantId};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid};
@@ -63,19 +64,17 @@ pub async fn insert(conn: &mut Conn, rows: &[NewChunk<'_>]) -> QueryResult<()> {
 
 /// The given chunks of ready documents, in no order.
 pub async fn load(
-    conn: &mut Conn,
+    mut conn: &Conn,
     tenant: TenantId,
     ids: &[ChunkId],
 ) -> QueryResult<Vec<FoundChunk>> {
-    diesel::sql_query(
-        "SELECT c.id, c.document_id, d.name AS file_name, d.media_type, c.seq, c.page, c.page_end,
+    sql("SELECT c.id, c.document_id, d.name AS file_name, d.media_type, c.seq, c.page, c.page_end,
                 c.tokens, c.content
          FROM chunks c JOIN documents d ON d.tenant_id = c.tenant_id AND d.id = c.document_id
-         WHERE c.tenant_id = $1 AND c.id = ANY($2)",
-    )
+         WHERE c.tenant_id = $1 AND c.id = ANY($2)")
     .bind::<Uuid, _>(tenant)
     .bind::<Array<Uuid>, _>(ids)
-    .load(conn)
+    .load(&mut conn)
     .await
 }
 
@@ -89,25 +88,24 @@ struct Hit {
 /// question is no list of words that must all be there; the rarer it is, the more. Its work is bounded: the
 /// migration of `search_chunks` says how.
 pub async fn search(
-    conn: &mut Conn,
+    mut conn: &Conn,
     question: &str,
     limit: i32,
     collections: &[String],
 ) -> QueryResult<Vec<ChunkId>> {
-    let hits: Vec<Hit> =
-        diesel::sql_query("SELECT id FROM search_chunks($1, $2, $3) ORDER BY score DESC, id")
-            .bind::<Text, _>(question)
-            .bind::<Integer, _>(limit)
-            .bind::<Array<Text>, _>(collections)
-            .load(conn)
-            .await?;
+    let hits: Vec<Hit> = sql("SELECT id FROM search_chunks($1, $2, $3) ORDER BY score DESC, id")
+        .bind::<Text, _>(question)
+        .bind::<Integer, _>(limit)
+        .bind::<Array<Text>, _>(collections)
+        .load(&mut conn)
+        .await?;
     Ok(hits.into_iter().map(|hit| hit.id).collect())
 }
 
 /// Looks which words are common in the transaction's tenant, if its chunks have become more or fewer by a
 /// fifth since it was looked at. Searches need it to stay fast.
 pub async fn count_words(conn: &mut Conn) -> QueryResult<()> {
-    diesel::sql_query("SELECT count_words()").execute(conn).await?;
+    sql("SELECT count_words()").execute(conn).await?;
     Ok(())
 }
 
@@ -119,7 +117,7 @@ struct Count {
 
 /// How many chunks a tenant has.
 pub async fn count(conn: &mut Conn, tenant: TenantId) -> QueryResult<i64> {
-    let count: Count = diesel::sql_query("SELECT count(*) AS n FROM chunks WHERE tenant_id = $1")
+    let count: Count = sql("SELECT count(*) AS n FROM chunks WHERE tenant_id = $1")
         .bind::<Uuid, _>(tenant)
         .get_result(conn)
         .await?;

@@ -24,11 +24,11 @@ pub async fn list(conn: &mut Conn, tenant: TenantId) -> QueryResult<Vec<(String,
 }
 
 /// How many chunks the documents in these collections have.
-pub async fn chunks(conn: &mut Conn, tenant: TenantId, names: &[String]) -> QueryResult<i64> {
+pub async fn chunks(mut conn: &Conn, tenant: TenantId, names: &[String]) -> QueryResult<i64> {
     let sum: Option<i64> = documents::table
         .filter(documents::tenant_id.eq(tenant).and(documents::collection.eq_any(names)))
         .select(sum(documents::chunks))
-        .first(conn)
+        .first(&mut conn)
         .await?;
     Ok(sum.unwrap_or(0))
 }

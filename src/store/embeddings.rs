@@ -41,7 +41,7 @@ pub async fn insert(conn: &mut Conn, rows: &[NewEmbedding]) -> QueryResult<()> {
 /// partition, and the HNSW index where the tenant has a partition of its own. Dimensions and model
 /// are written out because the index is built over that expression and for that model.
 pub async fn nearest(
-    conn: &mut Conn,
+    mut conn: &Conn,
     tenant: TenantId,
     model_id: i32,
     question: &HalfVec,
@@ -56,7 +56,7 @@ pub async fn nearest(
     .bind::<Uuid, _>(tenant)
     .bind::<Halfvec, _>(question)
     .bind::<BigInt, _>(limit)
-    .load(conn)
+    .load(&mut conn)
     .await
 }
 
@@ -64,7 +64,7 @@ pub async fn nearest(
 /// the index, where there is one, goes on from neighbour to neighbour until it has found enough. The
 /// planner cannot choose: it does not know how many vectors a collection has.
 pub async fn nearest_among(
-    conn: &mut Conn,
+    mut conn: &Conn,
     (tenant, model_id): (TenantId, i32),
     question: &HalfVec,
     limit: i64,
@@ -89,7 +89,7 @@ pub async fn nearest_among(
         .bind::<Halfvec, _>(question)
         .bind::<BigInt, _>(limit)
         .bind::<Array<Text>, _>(collections)
-        .load(conn)
+        .load(&mut conn)
         .await
 }
 
