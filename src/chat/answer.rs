@@ -213,19 +213,20 @@ impl Work<'_> {
         let begun = match self.parts.router.begin(route, from, request.clone()).await {
             Ok(begun) => begun,
             Err(Exhausted { attempts, error }) => {
-                let usage = attempts.last().map(|attempt| attempt.usage).unwrap_or_default();
-                self.steps.change(|step| (step.attempts, step.usage) = (attempts, usage));
+                self.steps.asked(attempts);
                 return Err(error);
             }
         };
         answer.candidate = Some(begun.candidate);
-        self.steps.change(|step| {
-            if let Some(answering) = named(begun.candidate) {
-                (step.model, step.provider) = answering;
-            }
-            step.attempts = begun.attempts;
-        });
-        self.listen(begun.events, answer).await
+        self.steps.asked(begun.attempts);
+        if let Some(answering) = named(begun.candidate) {
+            self.steps.change(|step| (step.model, step.provider) = answering);
+        }
+        let heard = self.listen(begun.events, answer).await;
+        if let Err(error) = &heard {
+            self.steps.change(|step| step.broke(error));
+        }
+        heard
     }
 
     async fn listen(

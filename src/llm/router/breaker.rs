@@ -215,9 +215,7 @@ impl Permit {
             state.failures = FAILURES - 1;
             self.breaker.shown(&state);
         }
-        let left = [headroom.requests, headroom.tokens].into_iter().flatten();
-        let empty = left.filter(|left| left.remaining == 0).map(|left| left.resets_in).max();
-        if let (Some(wait), Phase::Closed) = (empty, state.phase) {
+        if let (Some(wait), Phase::Closed) = (headroom.used_up(), state.phase) {
             let wait = wait.min(LONGEST_BUSY);
             state.last = Some(LastFailure { error: no_headroom(wait), at: Utc::now() });
             self.breaker.open(&mut state, wait);
