@@ -33,6 +33,7 @@ mod speech;
 mod step;
 mod tend;
 mod tool_step;
+mod tried;
 mod turn;
 mod unsettled;
 
@@ -45,3 +46,4 @@ pub use log::TurnLog;
 pub use merge::Span;
 pub use part::{ApprovalData, CitationData, ErrorData, FinishData, NoticeData, Part, UsageData};
 pub use service::{Chat, ChatParts, Stopped};
+pub use tried::{Tried, tried};
