@@ -181,7 +181,6 @@ impl App {
             keys: ApiKeys::new(db.clone(), known_keys),
             uploads: Uploads::new(db.clone(), queue.clone(), progress.clone()),
             catalogue: Catalogue::new(db.clone()),
-            default_model: models.catalogue.default_model(),
             models: models.catalogue,
             vectors,
             toolbox: toolbox.clone(),

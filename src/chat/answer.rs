@@ -10,6 +10,7 @@ use super::prompt;
 use super::service::ChatParts;
 use super::speech::Speech;
 use super::step::{Step, Steps};
+use super::tool_step::most_embedded;
 use crate::llm::router::{AfterCut, Exhausted};
 use crate::llm::{ChatEvent, ChatRequest, ChatStream, FinishReason, LlmError, ToolChoice, tokens};
 use crate::metering::{self, Ask, Grant};
@@ -301,7 +302,7 @@ impl Work<'_> {
             input: i64::from(tokens::count_request(request)),
             output: i64::from(request.max_output_tokens),
             least_output: LEAST_OUTPUT,
-            embedding: 0,
+            embedding: most_embedded(&self.opened.tools),
         };
         let grant = self.reserve(ask).await?;
         request.max_output_tokens = u32::try_from(grant.output).unwrap_or(u32::MAX);

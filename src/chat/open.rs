@@ -5,6 +5,7 @@ use super::accepted::Refused;
 use super::asked::{Asked, What};
 use super::opened::Opened;
 use super::service::ChatParts;
+use super::tool_step::most_embedded;
 use super::{history, prompt};
 use crate::llm::{ToolCall, tokens};
 use crate::metering::{self, Ask, Prices};
@@ -186,7 +187,8 @@ pub(super) fn ask<'a>(opened: &'a Opened, models: &'a [String]) -> Ask<'a> {
         input: if retrieves { prompt + prompt::MOST_PASSAGES } else { prompt },
         output,
         least_output: LEAST_OUTPUT.min(output),
-        embedding: if retrieves { i64::from(tokens::count(&opened.text)) } else { 0 },
+        embedding: if retrieves { i64::from(tokens::count(&opened.text)) } else { 0 }
+            + most_embedded(&opened.tools),
     }
 }
 

@@ -45,11 +45,11 @@ impl Mover {
         Self { db, queue, spaces }
     }
 
-    /// Gives one document its new vectors.
+    /// Gives some chunks of a document their new vectors; its job is queued again while there are more.
     pub async fn run(&self, job: &ClaimedJob) {
         let attempt = async {
             match self.embed(job).await {
-                Ok(()) => Ok("done"),
+                Ok(done) => Ok(if done { "done" } else { "continued" }),
                 Err(error) => self.settle_failure(job, error).await,
             }
         };
@@ -65,37 +65,39 @@ impl Mover {
         metrics::counter!("docent_reembeddings_total", "outcome" => outcome).increment(1);
     }
 
-    async fn embed(&self, job: &ClaimedJob) -> Result<(), Failed> {
+    /// The vectors of one batch; true when there was none left.
+    async fn embed(&self, job: &ClaimedJob) -> Result<bool, Failed> {
         let (tenant, key) = (job.tenant_id, (job.tenant_id, job.document_id));
-        loop {
-            let mut tx = self.db.tenant(tenant).await?;
-            let place = Place::find(&mut tx, tenant).await?;
-            let space = match place.and_then(|place| place.next_model_id) {
-                Some(next) => self.spaces.get(&mut tx, next).await?,
-                None => return Err(Failed::Gone), // the move was taken back, and its jobs with it
-            };
-            let bare = embeddings::bare(&mut tx, key, space.id, BATCH).await?;
-            if bare.is_empty() {
-                if !jobs::lock_owned(&mut tx, job, self.queue.node()).await? {
-                    return Err(Failed::Gone);
-                }
-                jobs::finish(&mut tx, job, "done").await?;
-                return Ok(tx.commit().await?);
+        let mut tx = self.db.tenant(tenant).await?;
+        let place = Place::find(&mut tx, tenant).await?;
+        let space = match place.and_then(|place| place.next_model_id) {
+            Some(next) => self.spaces.get(&mut tx, next).await?,
+            None => return Err(Failed::Gone), // the move was taken back, and its jobs with it
+        };
+        let bare = embeddings::bare(&mut tx, key, space.id, BATCH).await?;
+        if bare.is_empty() {
+            if !jobs::lock_owned(&mut tx, job, self.queue.node()).await? {
+                return Err(Failed::Gone);
             }
+            jobs::finish(&mut tx, job, "done").await?;
             tx.commit().await?;
-            let texts = bare.iter().map(|chunk| chunk.content.clone()).collect();
-            let vectors = space.embed(texts).await?.vectors;
-            let rows = bare.iter().zip(&vectors).map(|(chunk, vector)| NewEmbedding {
-                tenant_id: tenant,
-                model_id: space.id,
-                chunk_id: chunk.id,
-                document_id: job.document_id,
-                embedding: HalfVec::new(vector),
-            });
-            self.write(job, &space, rows.collect()).await?;
+            return Ok(true);
         }
+        tx.commit().await?;
+        let texts = bare.iter().map(|chunk| chunk.content.clone()).collect();
+        let vectors = space.embed(texts).await?.vectors;
+        let rows = bare.iter().zip(&vectors).map(|(chunk, vector)| NewEmbedding {
+            tenant_id: tenant,
+            model_id: space.id,
+            chunk_id: chunk.id,
+            document_id: job.document_id,
+            embedding: HalfVec::new(vector),
+        });
+        self.write(job, &space, rows.collect()).await?;
+        Ok(false)
     }
 
+    /// Writes them, and lets others go first: documents that are uploaded meanwhile do not wait for a move.
     async fn write(
         &self,
         job: &ClaimedJob,
@@ -109,6 +111,7 @@ impl Mover {
             return Err(Failed::Gone);
         }
         embeddings::insert(&mut tx, &rows).await?;
+        jobs::yield_turn(&mut tx, job).await?;
         Ok(tx.commit().await?)
     }
 
