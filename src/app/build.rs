@@ -104,6 +104,7 @@ impl App {
             Some(url) => Cluster::join(url, node, &tasks)?,
             None => Cluster::default(),
         };
+        models.catalogue.join(&cluster);
         let (limiter, plans) = (RateLimiter::new(cluster.clone()), Plans::new(db.clone()));
         let retention = settings.chat.retention;
         let connections = Connections::new(settings.chat.connections_per_user, cluster.clone());

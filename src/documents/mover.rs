@@ -12,7 +12,7 @@ use crate::types::TenantId;
 use thiserror::Error;
 
 /// Chunks embedded and written at a time: no more is lost with a node.
-const BATCH: i64 = 64;
+const BATCH: u8 = 64;
 
 #[derive(Debug, Error)]
 enum Failed {
@@ -65,7 +65,7 @@ impl Mover {
         metrics::counter!("docent_reembeddings_total", "outcome" => outcome).increment(1);
     }
 
-    /// The vectors of one batch; true when there was none left.
+    /// The vectors of one batch; true when it was the last one.
     async fn embed(&self, job: &ClaimedJob) -> Result<bool, Failed> {
         let (tenant, key) = (job.tenant_id, (job.tenant_id, job.document_id));
         let mut tx = self.db.tenant(tenant).await?;
@@ -74,18 +74,14 @@ impl Mover {
             Some(next) => self.spaces.get(&mut tx, next).await?,
             None => return Err(Failed::Gone), // the move was taken back, and its jobs with it
         };
-        let bare = embeddings::bare(&mut tx, key, space.id, BATCH).await?;
-        if bare.is_empty() {
-            if !jobs::lock_owned(&mut tx, job, self.queue.node()).await? {
-                return Err(Failed::Gone);
-            }
-            jobs::finish(&mut tx, job, "done").await?;
-            tx.commit().await?;
-            return Ok(true);
-        }
+        let bare = embeddings::bare(&mut tx, key, space.id, i64::from(BATCH)).await?;
         tx.commit().await?;
-        let texts = bare.iter().map(|chunk| chunk.content.clone()).collect();
-        let vectors = space.embed(texts).await?.vectors;
+        let last = bare.len() < usize::from(BATCH);
+        let texts: Vec<String> = bare.iter().map(|chunk| chunk.content.clone()).collect();
+        let vectors = match texts.is_empty() {
+            true => Vec::new(),
+            false => space.embed(texts).await?.vectors,
+        };
         let rows = bare.iter().zip(&vectors).map(|(chunk, vector)| NewEmbedding {
             tenant_id: tenant,
             model_id: space.id,
@@ -93,16 +89,18 @@ impl Mover {
             document_id: job.document_id,
             embedding: HalfVec::new(vector),
         });
-        self.write(job, &space, rows.collect()).await?;
-        Ok(false)
+        self.write(job, &space, rows.collect(), last).await?;
+        Ok(last)
     }
 
-    /// Writes them, and lets others go first: documents that are uploaded meanwhile do not wait for a move.
+    /// Writes them. Before the next ones others go first: documents that are uploaded meanwhile do not wait
+    /// for a move.
     async fn write(
         &self,
         job: &ClaimedJob,
         space: &Space,
         rows: Vec<NewEmbedding>,
+        last: bool,
     ) -> Result<(), Failed> {
         let mut tx = self.db.tenant(job.tenant_id).await?;
         let place = Place::share(&mut tx, job.tenant_id).await?;
@@ -111,7 +109,10 @@ impl Mover {
             return Err(Failed::Gone);
         }
         embeddings::insert(&mut tx, &rows).await?;
-        jobs::yield_turn(&mut tx, job).await?;
+        match last {
+            true => jobs::finish(&mut tx, job, "done").await?,
+            false => jobs::yield_turn(&mut tx, job).await?,
+        }
         Ok(tx.commit().await?)
     }
 

@@ -6,6 +6,7 @@ use super::breakers::{BreakerReport, Breakers};
 use super::providers::{Line, Providers, milliseconds};
 use super::route::{AfterCut, Candidate, Capabilities, Route};
 use super::vault::Vault;
+use crate::cluster::Cluster;
 use crate::config::ModelSettings;
 use crate::store::models::Model;
 use crate::store::{Conn, Db, DbError};
@@ -66,6 +67,11 @@ impl Catalogue {
             shelf: Mutex::default(),
             own: DashMap::new(),
         }))
+    }
+
+    /// What providers say of keys is shared with the other nodes from now on.
+    pub fn join(&self, cluster: &Cluster) {
+        self.0.breakers.join(cluster);
     }
 
     /// What answers for assistants that name nothing: the route of that name, or while there is none, the model

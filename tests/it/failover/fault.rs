@@ -17,7 +17,7 @@ const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
 pub struct Fault {
     pub name: &'static str,
     /// What the provider does; `None`: it is not reached.
-    script: Option<Script>,
+    pub script: Option<Script>,
     /// The attempt's code, and the provider's status.
     pub code: &'static str,
     pub status: Option<u16>,

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod fault;
+mod nodes;
 
 use crate::support::{Answer, User, World, WorldOptions};
 use docent::llm::router::load_models;
@@ -245,6 +246,16 @@ impl Matrix {
                 let asked_for = it["retry_in_ms"].as_u64().unwrap_or_default() > 300_000;
                 assert_eq!(asked_for, case.fault.name.starts_with("429"), "{it}");
             }
+        }
+        let metrics = self.anna.metrics().await;
+        let gauge = |model: &str| {
+            let of_model = format!("model=\"{model}\"");
+            let mut lines = metrics.lines().filter(|line| line.contains(&of_model));
+            lines.find(|line| line.starts_with("docent_model_breaker_state")).map(str::to_owned)
+        };
+        for case in cases.iter().filter(|case| case.fault.opens) {
+            let line = gauge(&case.models()[0]).unwrap();
+            assert!(line.ends_with(" 2"), "open: {line}");
         }
         let well = breaker("well");
         assert_eq!((&well["state"], &well["failures"]), (&json!("closed"), &json!(0)));
