@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 pub const CANARY: &str = "canary-7391";
 /// What a model says before it breaks off; four tokens.
 pub const BEGINNING: &str = "The answer begins ";
-/// An alert of TLS: fatal, handshake_failure.
+/// An alert of TLS: fatal, `handshake_failure`.
 const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
 
 /// One way to fail.
