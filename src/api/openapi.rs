@@ -5,9 +5,9 @@ use super::legacy::chat as legacy;
 use super::openai::{self, completions, embeddings};
 use super::problem::Problem;
 use super::v1::{
-    approvals, assistant_edits, assistant_versions, assistants, auth, billing, chat, collections,
-    conversations, estimate, files, keys, messages, models, operator, quota, receipt, server,
-    tenant_embeddings, tenant_models, tools, turns, upload, usage, usage_csv,
+    approvals, assistant_edits, assistant_versions, assistants, attempts, auth, billing, chat,
+    collections, conversations, estimate, files, keys, messages, models, operator, quota, receipt,
+    server, tenant_embeddings, tenant_models, tools, turns, upload, usage, usage_csv,
 };
 use super::{health, stream};
 use actix_web::{HttpResponse, get};
@@ -29,7 +29,8 @@ use utoipa_swagger_ui::SwaggerUi;
         assistant_edits::roll_back, assistant_edits::remove, assistant_versions::list,
         assistant_versions::try_draft, collections::list, collections::file_under,
         upload::upload, files::list, files::get, files::events, files::content, files::page, files::remove,
-        chat::stream, chat::send, estimate::estimate, turns::stream, turns::stop, receipt::receipt, stream::websocket::ws_chat,
+        chat::stream, chat::send, estimate::estimate, turns::stream, turns::stop, attempts::attempts, receipt::receipt,
+        stream::websocket::ws_chat,
         conversations::list, conversations::get, conversations::rename, conversations::remove,
         messages::list, messages::turn_to, quota::quota, usage::usage, usage_csv::usage_csv, billing::ledger,
         billing::periods, operator::correct, operator::set_limit, operator::top_up, operator::read_audit,

@@ -8,9 +8,9 @@ use super::problem::{Code, Problem};
 use super::state::State;
 use super::stream::ws_chat;
 use super::v1::{
-    approvals, assistant_edits, assistant_versions, assistants, auth, billing, chat, collections,
-    conversations, estimate, files, keys, messages, models, operator, quota, receipt, server,
-    tenant_embeddings, tenant_models, tools, turns, upload, usage, usage_csv,
+    approvals, assistant_edits, assistant_versions, assistants, attempts, auth, billing, chat,
+    collections, conversations, estimate, files, keys, messages, models, operator, quota, receipt,
+    server, tenant_embeddings, tenant_models, tools, turns, upload, usage, usage_csv,
 };
 use super::{asyncapi, health, openapi, page};
 use actix_web::http::header;
@@ -143,6 +143,7 @@ fn specialists(config: &mut web::ServiceConfig) {
     config
         .service(assistants::list)
         .service(assistants::get)
+        .service(attempts::attempts)
         .service(assistant_edits::create)
         .service(assistant_edits::edit)
         .service(assistant_edits::publish)

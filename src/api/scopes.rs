@@ -28,6 +28,7 @@ fn needed(method: &Method, pattern: &str) -> Option<Scope> {
         ("GET", "/v1/me") | ("POST", "/v1/api-keys/{id}/rotate") => None,
         ("GET", "/v1/assistants") => Some(Scope::Chat),
         ("GET", "/v1/turns/{id}/receipt") => Some(Scope::Usage),
+        ("GET", "/v1/turns/{id}/attempts") => Some(Scope::Admin),
         _ => {
             let listed = BEGINNINGS.iter().find(|(beginning, _)| pattern.starts_with(beginning));
             Some(listed.map_or(Scope::Admin, |(_, scope)| *scope))

@@ -38,7 +38,6 @@ pub struct StateParts {
     pub patience: Patience,
     pub metrics: MetricsPage,
     pub settings: ServerSettings,
-    pub default_model: String,
     /// True for `docent dev`.
     pub dev: bool,
     /// The tenant and address `dev` made.

@@ -104,6 +104,7 @@ impl App {
             Some(url) => Cluster::join(url, node, &tasks)?,
             None => Cluster::default(),
         };
+        models.catalogue.join(&cluster);
         let (limiter, plans) = (RateLimiter::new(cluster.clone()), Plans::new(db.clone()));
         let retention = settings.chat.retention;
         let connections = Connections::new(settings.chat.connections_per_user, cluster.clone());
@@ -181,7 +182,6 @@ impl App {
             keys: ApiKeys::new(db.clone(), known_keys),
             uploads: Uploads::new(db.clone(), queue.clone(), progress.clone()),
             catalogue: Catalogue::new(db.clone()),
-            default_model: models.catalogue.default_model(),
             models: models.catalogue,
             vectors,
             toolbox: toolbox.clone(),

@@ -11,6 +11,7 @@ use super::search::Search;
 use super::service::ChatParts;
 use super::speech::Speech;
 use super::step::{Step, Steps};
+use super::tool_step::most_embedded;
 use crate::llm::router::{AfterCut, Exhausted};
 use crate::llm::{ChatEvent, ChatRequest, ChatStream, FinishReason, LlmError, ToolChoice, tokens};
 use crate::metering::{self, Ask, Grant};
@@ -217,19 +218,20 @@ impl Work<'_> {
         let begun = match join(asked, counted).await.0 {
             Ok(begun) => begun,
             Err(Exhausted { attempts, error }) => {
-                let usage = attempts.last().map(|attempt| attempt.usage).unwrap_or_default();
-                self.steps.change(|step| (step.attempts, step.usage) = (attempts, usage));
+                self.steps.asked(attempts);
                 return Err(error);
             }
         };
         answer.candidate = Some(begun.candidate);
-        self.steps.change(|step| {
-            if let Some(answering) = named(begun.candidate) {
-                (step.model, step.provider) = answering;
-            }
-            step.attempts = begun.attempts;
-        });
-        self.listen(begun.events, answer).await
+        self.steps.asked(begun.attempts);
+        if let Some(answering) = named(begun.candidate) {
+            self.steps.change(|step| (step.model, step.provider) = answering);
+        }
+        let heard = self.listen(begun.events, answer).await;
+        if let Err(error) = &heard {
+            self.steps.change(|step| step.broke(error));
+        }
+        heard
     }
 
     async fn listen(
@@ -304,7 +306,7 @@ impl Work<'_> {
             input: i64::from(tokens::count_request(request)),
             output: i64::from(request.max_output_tokens),
             least_output: LEAST_OUTPUT,
-            embedding: 0,
+            embedding: most_embedded(&self.opened.tools),
         };
         let grant = self.reserve(ask).await?;
         request.max_output_tokens = u32::try_from(grant.output).unwrap_or(u32::MAX);

@@ -69,6 +69,7 @@ impl Cursor {
             self.next = progress.len.saturating_sub(1);
         }
         let batch = self.take_ready();
+        let progress = *self.progress.borrow(); // as it is now that they were read
         self.done = progress.ended && self.next >= progress.len;
         self.behind_since = match self.next < self.log.len() {
             true => self.behind_since.or_else(|| Some(Instant::now())),

@@ -138,8 +138,10 @@ impl TurnLog {
         (json_lines(parts.iter().skip(offset).cloned()), parts.len().max(offset))
     }
 
-    /// A batch of parts from `from` on.
+    /// A batch of parts from `from` on, of those that readers were told of: whoever reads the terminal one
+    /// knows that it is.
     pub(super) fn read(&self, from: usize) -> Vec<Bytes> {
+        let told = self.len();
         let parts = self.parts.read().unwrap_or_else(PoisonError::into_inner);
         let mut bytes = 0;
         let fits = |part: &&Bytes| {
@@ -147,7 +149,7 @@ impl TurnLog {
             bytes += part.len();
             first || bytes <= BATCH_BYTES
         };
-        parts.iter().skip(from).take(BATCH_PARTS).take_while(fits).cloned().collect()
+        parts.iter().take(told).skip(from).take(BATCH_PARTS).take_while(fits).cloned().collect()
     }
 }
 
@@ -225,6 +227,17 @@ mod tests {
         log.append(&Part::Error { error_text: "lost".into() });
         assert_eq!(read_all(ahead).await.len(), 1, "it saw another part at offset 1");
         assert_eq!(read_all(log.cursor(0)).await.len(), 2, "once is enough for who sees it come");
+    }
+
+    #[test]
+    fn what_is_only_just_written_is_not_read() {
+        let log = TurnLog::new(TurnId::new());
+        let mut cursor = log.cursor(0);
+        log.append(&Part::delta("seen".into()));
+        let error = encode(&Part::Error { error_text: "lost".into() });
+        log.parts.write().unwrap().push(error);
+        assert_eq!(cursor.take_ready().unwrap().parts.len(), 1, "nobody was told of the second");
+        assert_eq!(cursor.take_ready(), None);
     }
 
     #[test]

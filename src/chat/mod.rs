@@ -34,6 +34,7 @@ mod speech;
 mod step;
 mod tend;
 mod tool_step;
+mod tried;
 mod turn;
 mod unsettled;
 
@@ -46,3 +47,4 @@ pub use log::TurnLog;
 pub use merge::Span;
 pub use part::{ApprovalData, CitationData, ErrorData, FinishData, NoticeData, Part, UsageData};
 pub use service::{Chat, ChatParts, Stopped};
+pub use tried::{Tried, tried};

@@ -6,6 +6,7 @@ use super::asked::{Asked, What};
 use super::opened::Opened;
 use super::search::Search;
 use super::service::ChatParts;
+use super::tool_step::most_embedded;
 use super::{history, prompt};
 use crate::llm::{ToolCall, tokens};
 use crate::metering::{self, Ask, Grant, Prices};
@@ -188,7 +189,8 @@ pub(super) fn ask<'a>(opened: &'a Opened, models: &'a [String]) -> Ask<'a> {
         input: if retrieves { prompt + prompt::MOST_PASSAGES } else { prompt },
         output,
         least_output: LEAST_OUTPUT.min(output),
-        embedding: if retrieves { i64::from(tokens::count(&opened.text)) } else { 0 },
+        embedding: if retrieves { i64::from(tokens::count(&opened.text)) } else { 0 }
+            + most_embedded(&opened.tools),
     }
 }
 

@@ -1,8 +1,8 @@
 //! A step of a turn: one model that is asked and answers. Most turns have one; a turn whose answer broke
 //! off, or whose model calls tools, has more.
 
-use crate::llm::TokenUsage;
-use crate::llm::router::Attempt;
+use crate::llm::router::{Attempt, Failure};
+use crate::llm::{LlmError, TokenUsage};
 use crate::metering::{Item, StepBill};
 use crate::types::{Meter, Provenance};
 use serde::{Deserialize, Serialize};
@@ -27,12 +27,27 @@ pub(super) struct Step {
 }
 
 impl Step {
+    /// Ends with its last attempt, which failed and is paid for.
+    fn paid(mut self) -> Self {
+        if let Some(last) = self.attempts.last() {
+            (self.model, self.provider) = (last.model.clone(), last.provider.clone());
+            (self.usage, self.failed) = (last.usage, true);
+        }
+        self
+    }
+
+    /// The answer that had begun broke off.
+    pub(super) fn broke(&mut self, error: &LlmError) {
+        if let Some(last) = self.attempts.last_mut() {
+            last.error = Some(Failure::from(error));
+        }
+    }
+
     /// What is billed, by the published rules: an answer with its prompt; a stop, the prompt and what was
     /// produced; a failure before the first token nothing but what the provider reported.
     pub(super) fn bill(&self) -> StepBill {
         let usage = &self.usage;
-        let reported = usage.input.is_some() || usage.output.is_some();
-        let nothing = self.failed && self.output_tokens == 0 && !reported;
+        let nothing = self.failed && self.output_tokens == 0 && !reported(usage);
         let mut items = Vec::new();
         if (self.prompt_tokens > 0 || self.output_tokens > 0) && !nothing {
             let input = (Meter::InputTokens, Meter::CachedInputTokens);
@@ -59,6 +74,30 @@ impl Steps {
         self.with(|steps| steps.last_mut().map(change));
     }
 
+    /// Notes whom the step under way asked. Who failed and reported usage wants to be paid for it: there a
+    /// step of its own ends, before this one.
+    pub(super) fn asked(&self, attempts: Vec<Attempt>) {
+        self.with(|steps| {
+            let Some(mut step) = steps.pop() else { return };
+            for attempt in attempts {
+                let ends = attempt.error.is_some() && reported(&attempt.usage);
+                step.attempts.push(attempt);
+                if ends {
+                    let next = Self::after(&step);
+                    steps.push(std::mem::replace(&mut step, next).paid());
+                }
+            }
+            steps.push(step);
+        });
+    }
+
+    /// The same question, put to the next.
+    fn after(step: &Step) -> Step {
+        let Step { model, provider, prompt_tokens, .. } = step;
+        let (model, provider) = (model.clone(), provider.clone());
+        Step { model, provider, prompt_tokens: *prompt_tokens, ..Step::default() }
+    }
+
     pub(super) fn all(&self) -> Vec<Step> {
         self.with(|steps| steps.clone())
     }
@@ -72,6 +111,10 @@ impl Steps {
 pub(super) fn json(steps: &[Step]) -> serde_json::Value {
     // Serialising our own structs into memory cannot fail.
     serde_json::to_value(steps).unwrap_or_default()
+}
+
+fn reported(usage: &TokenUsage) -> bool {
+    usage.input.is_some() || usage.output.is_some()
 }
 
 /// A total that the provider reported, without and with its special part; our own count where it

@@ -11,7 +11,7 @@ use crate::llm::{
 use crate::retrieval::Passage;
 use crate::store::DbError;
 use crate::store::approvals::Approval;
-use crate::tools::{Failed, Output, Scene};
+use crate::tools::{Failed, Offer, Output, Scene};
 use crate::types::ApprovalId;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -23,6 +23,11 @@ const MAX_CALLS: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The most bytes of what one gives that the model reads.
 const MAX_OUTPUT: usize = 16 * 1024;
+
+/// The most tokens that what one step calls embeds.
+pub(super) fn most_embedded(tools: &Offer) -> i64 {
+    i64::try_from(MAX_CALLS * tools.most_embedded()).unwrap_or(i64::MAX)
+}
 
 impl Work<'_> {
     /// True when the model waits for results that we are to bring. A call that was cut off, or that a

@@ -175,6 +175,22 @@ impl Cluster {
         self.send(post(EVENTS, KEPT_EVENTS, event));
     }
 
+    /// Tells whoever follows this channel, on all nodes. Best effort.
+    pub fn post(&self, channel: &str, payload: &str) {
+        let key = channel_key(channel);
+        let mut expire = cmd("EXPIRE");
+        expire.arg(&key).arg(INBOX_EXPIRY.as_secs());
+        self.send(post(&key, KEPT_COMMANDS, payload));
+        self.send(expire);
+    }
+
+    /// Follows a channel, from the oldest that is still there; nothing without Redis.
+    pub fn follow(&self, channel: &str, listener: Box<dyn Listener>) {
+        if let Some(shared) = &self.shared {
+            shared.tail.listen(channel_key(channel), "0", listener);
+        }
+    }
+
     /// Deletes the copies of logs. Best effort: they expire by themselves.
     pub fn forget(&self, turns: &[TurnId]) {
         if turns.is_empty() {
@@ -247,6 +263,10 @@ async fn send_all(redis: Arc<Redis>, mut unsent: mpsc::Receiver<Cmd>) {
         }
         drop(redis.run::<Vec<RedisResult<Value>>>(&pipe, PATIENT).await);
     }
+}
+
+fn channel_key(channel: &str) -> String {
+    format!("docent:channel:{channel}")
 }
 
 fn inbox(node: NodeId) -> String {

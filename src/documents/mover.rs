@@ -12,7 +12,7 @@ use crate::types::TenantId;
 use thiserror::Error;
 
 /// Chunks embedded and written at a time: no more is lost with a node.
-const BATCH: i64 = 64;
+const BATCH: u8 = 64;
 
 #[derive(Debug, Error)]
 enum Failed {
@@ -45,11 +45,11 @@ impl Mover {
         Self { db, queue, spaces }
     }
 
-    /// Gives one document its new vectors.
+    /// Gives some chunks of a document their new vectors; its job is queued again while there are more.
     pub async fn run(&self, job: &ClaimedJob) {
         let attempt = async {
             match self.embed(job).await {
-                Ok(()) => Ok("done"),
+                Ok(done) => Ok(if done { "done" } else { "continued" }),
                 Err(error) => self.settle_failure(job, error).await,
             }
         };
@@ -65,42 +65,42 @@ impl Mover {
         metrics::counter!("docent_reembeddings_total", "outcome" => outcome).increment(1);
     }
 
-    async fn embed(&self, job: &ClaimedJob) -> Result<(), Failed> {
+    /// The vectors of one batch; true when it was the last one.
+    async fn embed(&self, job: &ClaimedJob) -> Result<bool, Failed> {
         let (tenant, key) = (job.tenant_id, (job.tenant_id, job.document_id));
-        loop {
-            let mut tx = self.db.tenant(tenant).await?;
-            let place = Place::find(&mut tx, tenant).await?;
-            let space = match place.and_then(|place| place.next_model_id) {
-                Some(next) => self.spaces.get(&mut tx, next).await?,
-                None => return Err(Failed::Gone), // the move was taken back, and its jobs with it
-            };
-            let bare = embeddings::bare(&mut tx, key, space.id, BATCH).await?;
-            if bare.is_empty() {
-                if !jobs::lock_owned(&mut tx, job, self.queue.node()).await? {
-                    return Err(Failed::Gone);
-                }
-                jobs::finish(&mut tx, job, "done").await?;
-                return Ok(tx.commit().await?);
-            }
-            tx.commit().await?;
-            let texts = bare.iter().map(|chunk| chunk.content.clone()).collect();
-            let vectors = space.embed(texts).await?.vectors;
-            let rows = bare.iter().zip(&vectors).map(|(chunk, vector)| NewEmbedding {
-                tenant_id: tenant,
-                model_id: space.id,
-                chunk_id: chunk.id,
-                document_id: job.document_id,
-                embedding: HalfVec::new(vector),
-            });
-            self.write(job, &space, rows.collect()).await?;
-        }
+        let mut tx = self.db.tenant(tenant).await?;
+        let place = Place::find(&mut tx, tenant).await?;
+        let space = match place.and_then(|place| place.next_model_id) {
+            Some(next) => self.spaces.get(&mut tx, next).await?,
+            None => return Err(Failed::Gone), // the move was taken back, and its jobs with it
+        };
+        let bare = embeddings::bare(&mut tx, key, space.id, i64::from(BATCH)).await?;
+        tx.commit().await?;
+        let last = bare.len() < usize::from(BATCH);
+        let texts: Vec<String> = bare.iter().map(|chunk| chunk.content.clone()).collect();
+        let vectors = match texts.is_empty() {
+            true => Vec::new(),
+            false => space.embed(texts).await?.vectors,
+        };
+        let rows = bare.iter().zip(&vectors).map(|(chunk, vector)| NewEmbedding {
+            tenant_id: tenant,
+            model_id: space.id,
+            chunk_id: chunk.id,
+            document_id: job.document_id,
+            embedding: HalfVec::new(vector),
+        });
+        self.write(job, &space, rows.collect(), last).await?;
+        Ok(last)
     }
 
+    /// Writes them. Before the next ones others go first: documents that are uploaded meanwhile do not wait
+    /// for a move.
     async fn write(
         &self,
         job: &ClaimedJob,
         space: &Space,
         rows: Vec<NewEmbedding>,
+        last: bool,
     ) -> Result<(), Failed> {
         let mut tx = self.db.tenant(job.tenant_id).await?;
         let place = Place::share(&mut tx, job.tenant_id).await?;
@@ -109,6 +109,10 @@ impl Mover {
             return Err(Failed::Gone);
         }
         embeddings::insert(&mut tx, &rows).await?;
+        match last {
+            true => jobs::finish(&mut tx, job, "done").await?,
+            false => jobs::yield_turn(&mut tx, job).await?,
+        }
         Ok(tx.commit().await?)
     }
 

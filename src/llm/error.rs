@@ -75,6 +75,9 @@ pub enum LlmError {
         /// The chain of causes, without the URL.
         detail: String,
     },
+    /// The answer is complete, and nothing is in it.
+    #[error("the model answered with nothing")]
+    Empty,
     /// The answer is not what the protocol says.
     #[error("the model provider broke the protocol: {detail}")]
     Protocol {
@@ -94,6 +97,7 @@ impl LlmError {
             Self::Upstream(complaint) => by_complaint(complaint).unwrap_or("model_failed"),
             Self::Timeout { .. } | Self::Idle { .. } => "model_timeout",
             Self::Cut | Self::Broken { .. } => "model_cut_off",
+            Self::Empty => "model_empty",
             Self::Protocol { .. } => "model_protocol",
         }
     }
@@ -107,13 +111,15 @@ impl LlmError {
             | Self::Timeout { .. }
             | Self::Idle { .. }
             | Self::Cut
-            | Self::Broken { .. } => true,
+            | Self::Broken { .. }
+            | Self::Empty
+            | Self::Protocol { .. } => true,
             Self::Status(refusal) => self.code() != "model_unpaid" && refusal.is_transient(),
             Self::Upstream(_) => matches!(
                 self.code(),
                 "model_failed" | "model_overloaded" | "model_busy" | "model_timeout"
             ),
-            Self::Request { .. } | Self::Protocol { .. } => false,
+            Self::Request { .. } => false,
         }
     }
 

@@ -32,6 +32,15 @@ pub struct Headroom {
     pub tokens: Option<Left>,
 }
 
+impl Headroom {
+    /// Until there is some again, where none is left.
+    #[must_use]
+    pub fn used_up(self) -> Option<Duration> {
+        let left = [self.requests, self.tokens].into_iter().flatten();
+        left.filter(|left| left.remaining == 0).map(|left| left.resets_in).max()
+    }
+}
+
 /// What is left of one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Left {

@@ -137,9 +137,8 @@ pub async fn extend(
     turn: TurnId,
     ask: Ask<'_>,
 ) -> Result<Grant, ReserveError> {
-    let (models, input, output) = (ask.models, ask.input, ask.output);
-    let least_output = ask.least_output;
-    let step = Extension { tenant, turn, models, input, output, least_output };
+    let Ask { models, input, output, least_output, embedding, .. } = ask;
+    let step = Extension { tenant, turn, models, input, output, least_output, embedding };
     let granted = reservations::extend(conn, step).await?;
     Ok(granted.ok_or(diesel::result::Error::NotFound)??.into())
 }

@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use rand::RngExt as _;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 /// Pauses between attempts.
 #[derive(Debug, Clone, Copy)]
@@ -37,11 +38,17 @@ impl Backoff {
     }
 }
 
-/// What `Retry-After` (seconds) or `retry-after-ms` asks for. The date form is not understood:
-/// it depends on two clocks agreeing, and no model provider sends it.
+/// What `Retry-After` (seconds or a date) or `retry-after-ms` asks for. A date is compared with the
+/// server's own clock where it says what that shows: ours may be another.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let number = |name: &str| text(name)?.parse::<f64>().ok();
+    let date = |name: &str| Some(DateTime::parse_from_rfc2822(text(name)?).ok()?.to_utc());
+    if let Some(until) = date(RETRY_AFTER.as_str()) {
+        let now = date(DATE.as_str()).unwrap_or_else(Utc::now);
+        return Some((until - now).to_std().unwrap_or_default());
+    }
     let seconds =
         number("retry-after-ms").map(|ms| ms / 1000.0).or_else(|| number(RETRY_AFTER.as_str()))?;
     Duration::try_from_secs_f64(seconds).ok()
@@ -81,7 +88,12 @@ mod tests {
             retry_after(&headers("retry-after-ms", "250")),
             Some(Duration::from_millis(250))
         );
-        for nonsense in ["-1", "NaN", "inf", "1e300", "soon", "Wed, 21 Oct 2026 07:28:00 GMT"] {
+        let mut dates = headers("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT");
+        dates.insert(DATE, "Wed, 21 Oct 2026 07:27:30 GMT".parse().unwrap());
+        assert_eq!(retry_after(&dates), Some(Duration::from_secs(30)), "by the server's clock");
+        let past = headers("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(retry_after(&past), Some(Duration::ZERO));
+        for nonsense in ["-1", "NaN", "inf", "1e300", "soon", "Wed, 41 Oct 2026 07:28:00 GMT"] {
             assert_eq!(retry_after(&headers("retry-after", nonsense)), None, "{nonsense}");
         }
     }

@@ -172,10 +172,11 @@ pub struct Extension<'a> {
     pub input: i64,
     pub output: i64,
     pub least_output: i64,
+    pub embedding: i64,
 }
 
 const EXTEND: &str =
-    "SELECT *, NULL::jsonb AS embedding_price FROM extend_turn($1, $2, $3, $4, $5, $6)";
+    "SELECT *, NULL::jsonb AS embedding_price FROM extend_turn($1, $2, $3, $4, $5, $6, $7)";
 
 /// Adds to a turn's reservation; `None` when there is none that is open.
 pub async fn extend(
@@ -189,6 +190,7 @@ pub async fn extend(
         .bind::<BigInt, _>(step.input)
         .bind::<BigInt, _>(step.output)
         .bind::<BigInt, _>(step.least_output)
+        .bind::<BigInt, _>(step.embedding)
         .get_result(conn)
         .await
         .optional()?;

@@ -1,6 +1,7 @@
 //! The tools of one assistant, as they are when its turn begins.
 
 use super::builtin::Builtin;
+use super::toolbox::LONGEST_QUERY;
 use crate::llm::Tool;
 use crate::store::tenant_tools::TenantTool;
 use std::sync::Arc;
@@ -32,6 +33,12 @@ impl Offer {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.builtin.is_empty() && self.own.is_empty()
+    }
+
+    /// The most tokens that one call embeds: those of a search, a character each.
+    #[must_use]
+    pub fn most_embedded(&self) -> usize {
+        if self.builtin.contains(&Builtin::SearchDocuments) { LONGEST_QUERY } else { 0 }
     }
 
     /// True when somebody has to agree before this is called.

@@ -21,7 +21,7 @@ use thiserror::Error;
 /// How many tokens of passages one search gives.
 const SEARCH_BUDGET: i32 = 1_600;
 /// The longest query, in characters.
-const LONGEST_QUERY: usize = 1_000;
+pub(super) const LONGEST_QUERY: usize = 1_000;
 /// The most bytes of a page that are read.
 const PAGE_BYTES: usize = 16 * 1024;
 

@@ -76,6 +76,12 @@ impl Ctx {
         matches!(self.role, Role::Owner | Role::Admin) && self.within_scope(Scope::Admin)
     }
 
+    /// May see which models the tenant's questions were put to, and how they failed.
+    #[must_use]
+    pub fn sees_attempts(&self) -> bool {
+        self.manages_keys()
+    }
+
     /// May ask questions and upload.
     #[must_use]
     pub fn chats(&self) -> bool {

@@ -326,6 +326,33 @@ fn long_text() -> String {
     (0..1000).map(line).collect()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_uploads_does_not_wait_for_a_move() {
+    let mut options = options();
+    options.settings.push(("INGEST_CONCURRENCY", "1".into()));
+    let world = World::with(options).await;
+    offer_models(&world).await;
+    let (anna, eve) = (world.user("anna@acme.test").await, world.user("eve@globex.test").await);
+    anna.has_document("handbook.txt", long_text().as_bytes()).await;
+    let blue = id_of(&world.database, BLUE).await;
+    let first = format!("NEW.model_id = {blue}");
+    let gate = Gate::at(&world.database, "BEFORE INSERT ON embeddings", &first).await;
+    begin_move(&world, BLUE).await;
+    gate.until_reached().await;
+    // The only loop is at work on the first batch.
+    let (_, hers) = eve.upload("fact.md", FACTS[0].1.as_bytes()).await;
+    let hers = hers["id"].as_str().unwrap();
+    gate.open().await;
+    assert_eq!(eve.ingested(hers).await["status"], "ready");
+    until_moved(&world.database, &anna, BLUE).await;
+    let between = format!(
+        "SELECT (max(e.xmin::text::bigint) FILTER (WHERE e.document_id = '{hers}')
+             < min(e.xmin::text::bigint) FILTER (WHERE e.model_id = {blue} AND c.seq = 70))::int::bigint AS n
+         FROM embeddings e JOIN chunks c ON c.id = e.chunk_id"
+    );
+    assert_eq!(world.database.number(&between).await, 1, "it was written before the second batch");
+}
+
 /// Kills a node where `event` fits `condition` while it moves a long document, and lets another one end it.
 async fn survives(event: &str, condition: impl Fn(i64, &str) -> String) -> (Provider, usize) {
     let (database, provider, anna) = left_behind().await;

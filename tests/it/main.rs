@@ -31,6 +31,7 @@ mod documents;
 mod embeddings;
 mod exports;
 mod extract;
+mod failover;
 mod faults;
 mod feed;
 mod full_text;

@@ -81,6 +81,20 @@ async fn without_a_catalogue_the_settings_say_who_answers() {
     assert_eq!(stands_for(&world, "acme", "default").await, are(&["gpt-4o-mini"]));
     let fast = stands_for(&world, "acme", "fast").await;
     assert_eq!(fast, are(&["gpt-4o-mini"]), "those without a key are left out");
+    let unpriced = "SELECT id AS t FROM models WHERE id <> 'extra' AND id NOT IN (SELECT model FROM prices)
+                    UNION ALL SELECT model FROM embedding_models WHERE model NOT IN (SELECT model FROM prices)";
+    assert_eq!(world.database.texts(unpriced).await, Vec::<String>::new(), "all have a price");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_assistant_that_names_no_model_is_shown_with_what_answers() {
+    let world = world().await;
+    let anna = world.user("anna@acme.test").await;
+    let shown = async || anna.get("/v1/assistants").await.1["data"][0]["model"].clone();
+    assert_eq!(shown().await, "gpt-4o-mini");
+    put(&world, "models", model("a")).await;
+    put(&world, "tenants/acme/routes", json!({"name": "default", "models": ["a"]})).await;
+    assert_eq!(shown().await, "default");
 }
 
 #[tokio::test(flavor = "multi_thread")]

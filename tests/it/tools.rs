@@ -438,3 +438,31 @@ async fn only_owners_and_admins_define_tools() {
         assert_eq!(status, 400, "{wrong}: {problem}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_searches_may_embed_is_reserved_with_each_step() {
+    let world = World::start().await;
+    let olga = clerk(&world, &["search_documents"]).await;
+    // A million nano-dollars a token: five searches of a thousand are five dollars.
+    let price = "INSERT INTO prices (version, model, valid_from, input)
+                 VALUES ('hashed-ngram-384@dear', 'hashed-ngram-384', '2026-02-01', 1000000000000)";
+    world.database.run(price).await;
+    let search = [("c1", "search_documents", r#"{"query": "lamps"}"#)];
+    world.provider.next(Script::calls("Hm.", &search, 100, 10));
+    world.provider.next(Script::held(2, 1));
+    let mut stream = olga.stream(json!({"assistant": "clerk", "text": "Lamps?"})).await;
+    stream.until_text("w0").await;
+    let open = "SELECT cost_nano_usd / 1000000000 AS n FROM reservations WHERE state = 'open'";
+    assert_eq!(world.database.number(open).await, 10, "two steps");
+    world.provider.release();
+    assert_eq!(stream.answer().await.end(), "finish");
+
+    let quota = "INSERT INTO plan_quotas (plan, scope, period, meter, max_amount)
+                 VALUES ('enterprise', 'user', 'month', 'cost_nano_usd', 7500000000)";
+    world.database.run(quota).await;
+    world.provider.next(Script::calls("Hm.", &search, 100, 10));
+    let answer = ask(&olga, "Lamps?").await;
+    assert_eq!(answer.of("data-notice")[0]["data"]["code"], "quota_exceeded");
+    assert_eq!(world.provider.calls(), 3, "a second step is not paid for");
+    world.database.check_books().await;
+}

@@ -108,6 +108,7 @@ pub(crate) async fn list(
         return Ok(HttpResponse::Ok().json(Assistants::Drafts(DraftList { data })));
     }
     let found = Assistant::list(&mut tx, ctx.tenant).await.map_err(DbError::from)?;
+    let usual = state.models.default_in(&mut tx, ctx.tenant).await?;
     tx.commit().await?;
     let view = |assistant: Assistant| AssistantView {
         id: assistant.id,
@@ -115,7 +116,7 @@ pub(crate) async fn list(
         name: assistant.name,
         description: assistant.description,
         greeting: assistant.greeting,
-        model: assistant.model.unwrap_or_else(|| state.default_model.clone()),
+        model: assistant.model.unwrap_or_else(|| usual.clone()),
         language: assistant.language,
     };
     let data = found.into_iter().map(view).collect();

@@ -4,6 +4,7 @@ pub(super) mod approvals;
 pub(super) mod assistant_edits;
 pub(super) mod assistant_versions;
 pub(super) mod assistants;
+pub(super) mod attempts;
 pub(super) mod auth;
 pub(super) mod billing;
 pub(super) mod chat;

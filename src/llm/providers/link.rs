@@ -109,14 +109,17 @@ impl Link {
             Ok(Err(error)) => return Err(not_sent(error)),
             Ok(Ok(response)) => response,
         };
+        let headroom = limits::headroom(response.headers());
         if response.status() != StatusCode::OK {
             let key = self.key.as_ref();
             let (mut refusal, body) = Refusal::read_with_body(response, key).await;
             refusal.complaint = decoder.complaint(&body, key);
             refusal.retry_after = refusal.retry_after.or_else(|| decoder.retry_after(&body));
+            if refusal.status == 429 {
+                refusal.retry_after = refusal.retry_after.or_else(|| headroom.used_up());
+            }
             return Err(LlmError::Status(refusal));
         }
-        let headroom = limits::headroom(response.headers());
         Ok(Answering { events: self.open(response, decoder).await?, headroom })
     }
 

@@ -11,15 +11,15 @@ pub struct Attempt {
     /// The model's id in the catalogue.
     pub model: String,
     pub provider: String,
-    /// `None`: this one answered.
+    /// `None`: this one answered, and came to its end.
     pub error: Option<Failure>,
     /// The provider's HTTP status, where it refused with one.
     pub status: Option<u16>,
     pub started: DateTime<Utc>,
-    /// Until the first event, or until it failed.
+    /// Until the first event, or until it failed before that.
     pub took: Duration,
     /// What the provider reported before it failed: it will want to be paid for it.
-    #[serde(skip)]
+    #[serde(default)]
     pub usage: TokenUsage,
 }
 
@@ -28,6 +28,9 @@ pub struct Attempt {
 pub struct Failure {
     /// As [`LlmError::code`], or [`Failure::SKIPPED`].
     pub code: String,
+    /// Why it was skipped: what it cannot do, or the code of the failure that its breaker remembers.
+    #[serde(default)]
+    pub because: Option<String>,
     /// For logs and admins.
     pub detail: String,
 }
@@ -39,7 +42,7 @@ impl Failure {
 
 impl From<&LlmError> for Failure {
     fn from(error: &LlmError) -> Self {
-        Self { code: error.code().to_owned(), detail: error.to_string() }
+        Self { code: error.code().to_owned(), because: None, detail: error.to_string() }
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! Closed: it is asked. Open: it is not, for a while. Half-open: one request tries it, the others are kept
 //! away until that one is known to have begun. A failure that is the request's own never counts. The memory
-//! is this node's: every node finds out by itself.
+//! is this node's; what a provider said of a key is told to the others.
 
 use super::blame::Blame;
+use super::verdict::Others;
 use crate::llm::{Headroom, LlmError};
 use crate::net::{Complaint, Refusal};
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -25,7 +27,7 @@ const LONGEST_BUSY: Duration = Duration::from_secs(600);
 const TRYING: Duration = Duration::from_millis(500);
 
 /// What a breaker guards.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Guarded {
     pub(super) provider: String,
     /// The provider's own name for it.
@@ -65,6 +67,7 @@ struct State {
 pub(super) struct Breaker {
     guarded: Guarded,
     state: Mutex<State>,
+    others: Option<Others>,
 }
 
 /// It is not asked now.
@@ -86,7 +89,8 @@ pub(super) struct Standing {
 }
 
 impl Breaker {
-    pub(super) fn new(guarded: Guarded) -> Arc<Self> {
+    /// One whose verdicts `others` are told.
+    pub(super) fn among(others: Option<Others>, guarded: Guarded) -> Arc<Self> {
         let state = State {
             phase: Phase::Closed,
             failures: 0,
@@ -94,7 +98,33 @@ impl Breaker {
             last: None,
             used: Instant::now(),
         };
-        Arc::new(Self { guarded, state: Mutex::new(state) })
+        Arc::new(Self { guarded, state: Mutex::new(state), others })
+    }
+
+    #[cfg(test)]
+    pub(super) fn new(guarded: Guarded) -> Arc<Self> {
+        Self::among(None, guarded)
+    }
+
+    /// Another node was told this by the provider.
+    pub(super) fn hear(&self, status: u16, wait: Duration) {
+        let mut state = self.state();
+        if state.phase == Phase::Closed {
+            let wait = wait.min(LONGEST_BUSY);
+            let complaint = Complaint::default();
+            let refusal = Refusal { status, complaint, retry_after: Some(wait) };
+            let error = LlmError::Status(refusal);
+            state.last = Some(LastFailure { error, at: Utc::now() });
+            self.open(&mut state, wait);
+        }
+    }
+
+    /// Opens it, and lets the others know.
+    fn obey(&self, state: &mut State, pause: Duration) {
+        self.open(state, pause);
+        if let (Some(others), Some(last)) = (&self.others, &state.last) {
+            others.tell(&self.guarded, &last.error, pause);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -215,12 +245,10 @@ impl Permit {
             state.failures = FAILURES - 1;
             self.breaker.shown(&state);
         }
-        let left = [headroom.requests, headroom.tokens].into_iter().flatten();
-        let empty = left.filter(|left| left.remaining == 0).map(|left| left.resets_in).max();
-        if let (Some(wait), Phase::Closed) = (empty, state.phase) {
+        if let (Some(wait), Phase::Closed) = (headroom.used_up(), state.phase) {
             let wait = wait.min(LONGEST_BUSY);
             state.last = Some(LastFailure { error: no_headroom(wait), at: Utc::now() });
-            self.breaker.open(&mut state, wait);
+            self.breaker.obey(&mut state, wait);
         }
     }
 
@@ -247,12 +275,12 @@ impl Permit {
                 self.breaker.shown(&state);
             }
             Blame::Request => {}
-            Blame::Busy(wait) => self.breaker.open(&mut state, wait.min(LONGEST_BUSY)),
+            Blame::Busy(wait) => self.breaker.obey(&mut state, wait.min(LONGEST_BUSY)),
             Blame::Setup => {
                 let Guarded { provider, model, tenant, .. } = &self.breaker.guarded;
                 tracing::error!(llm.provider = provider, llm.model = model, ?tenant, %error,
                     "A model is not set up correctly");
-                self.breaker.open(&mut state, SETUP_PAUSE);
+                self.breaker.obey(&mut state, SETUP_PAUSE);
             }
             Blame::Moment => {
                 state.failures = state.failures.saturating_add(1);

@@ -1,10 +1,12 @@
 //! The breakers of this node: one for each model under each key that was used lately.
 
 use super::breaker::{Breaker, Guarded, LastFailure};
+use super::verdict::Others;
+use crate::cluster::Cluster;
 use crate::types::TenantId;
 use chrono::{DateTime, Utc};
 use dashmap::DashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 /// A breaker that nobody asked for this long is forgotten.
@@ -29,15 +31,39 @@ pub struct BreakerReport {
 }
 
 #[derive(Clone, Default)]
-pub(super) struct Breakers(Arc<DashMap<Guarded, Arc<Breaker>>>);
+pub(super) struct Breakers(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    all: DashMap<Guarded, Arc<Breaker>>,
+    others: OnceLock<Others>,
+}
+
+/// They are gone with their catalogue, whoever listens for them.
+pub(super) struct WeakBreakers(Weak<Inner>);
+
+impl WeakBreakers {
+    pub(super) fn upgrade(&self) -> Option<Breakers> {
+        self.0.upgrade().map(Breakers)
+    }
+}
 
 impl Breakers {
+    /// From now on they hear what other nodes were told, and tell it.
+    pub(super) fn join(&self, cluster: &Cluster) {
+        self.0.others.get_or_init(|| Others::join(cluster, self));
+    }
+
+    pub(super) fn downgrade(&self) -> WeakBreakers {
+        WeakBreakers(Arc::downgrade(&self.0))
+    }
+
     pub(super) fn of(&self, guarded: &Guarded) -> Arc<Breaker> {
-        if let Some(breaker) = self.0.get(guarded) {
+        if let Some(breaker) = self.0.all.get(guarded) {
             return Arc::clone(&breaker);
         }
-        let fresh = || Breaker::new(guarded.clone());
-        Arc::clone(&self.0.entry(guarded.clone()).or_insert_with(fresh))
+        let fresh = || Breaker::among(self.0.others.get().cloned(), guarded.clone());
+        Arc::clone(&self.0.all.entry(guarded.clone()).or_insert_with(fresh))
     }
 
     /// All of them, in order.
@@ -55,7 +81,7 @@ impl Breakers {
                 last: standing.last.map(said),
             }
         };
-        let mut all: Vec<_> = self.0.iter().map(|entry| report(entry.value())).collect();
+        let mut all: Vec<_> = self.0.all.iter().map(|entry| report(entry.value())).collect();
         all.sort_by(|a, b| {
             (&a.provider, &a.model, a.tenant).cmp(&(&b.provider, &b.model, b.tenant))
         });
@@ -63,6 +89,6 @@ impl Breakers {
     }
 
     pub(super) fn sweep(&self) {
-        self.0.retain(|_, breaker| breaker.unused() < KEPT || Arc::strong_count(breaker) > 1);
+        self.0.all.retain(|_, breaker| breaker.unused() < KEPT || Arc::strong_count(breaker) > 1);
     }
 }

@@ -6,6 +6,7 @@ use super::breakers::{BreakerReport, Breakers};
 use super::providers::{Line, Providers, milliseconds};
 use super::route::{AfterCut, Candidate, Capabilities, Route};
 use super::vault::Vault;
+use crate::cluster::Cluster;
 use crate::config::ModelSettings;
 use crate::store::models::Model;
 use crate::store::{Conn, Db, DbError};
@@ -68,9 +69,23 @@ impl Catalogue {
         }))
     }
 
-    /// The name of the model that `default` is while the catalogue has no such route.
-    #[must_use]
-    pub fn default_model(&self) -> String {
+    /// What providers say of keys is shared with the other nodes from now on.
+    pub fn join(&self, cluster: &Cluster) {
+        self.0.breakers.join(cluster);
+    }
+
+    /// What answers for assistants that name nothing: the route of that name, or while there is none, the model
+    /// of the settings. Within a transaction of the tenant.
+    ///
+    /// # Errors
+    /// When the database cannot be asked and nothing is remembered.
+    pub async fn default_in(&self, conn: &mut Conn, tenant: TenantId) -> Result<String, DbError> {
+        let (shelf, own) = self.read_in(conn, tenant).await?;
+        let routed = own.routes.contains_key(DEFAULT) || shelf.routes.contains_key(DEFAULT);
+        Ok(if routed { DEFAULT.to_owned() } else { self.default_model() })
+    }
+
+    fn default_model(&self) -> String {
         self.0.providers.default_model().1
     }
 

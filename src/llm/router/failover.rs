@@ -8,7 +8,9 @@ use super::blame::{Blame, may_repeat};
 use super::breaker::Permit;
 use super::route::{Candidate, Route};
 use super::watched::watched;
-use crate::llm::{ChatEvent, ChatRequest, ChatStream, Headroom, LlmError, TokenUsage, Wait};
+use crate::llm::{
+    ChatEvent, ChatRequest, ChatStream, FinishReason, Headroom, LlmError, Role, TokenUsage, Wait,
+};
 use crate::net::Backoff;
 use chrono::Utc;
 use futures_util::{StreamExt as _, stream};
@@ -105,11 +107,12 @@ impl Run<'_> {
         let Some(candidate) = self.route.candidates.get(index) else { return Err(Next::Never) };
         if let Some(lack) = candidate.capabilities.lacks(&self.request) {
             let detail = format!("{} cannot do this: {lack}", candidate.id);
-            return Err(self.skipped(candidate, LlmError::Request { detail }, Next::Never));
+            let error = LlmError::Request { detail };
+            return Err(self.skipped(candidate, lack, error, Next::Never));
         }
         if candidate.context_window <= self.too_small {
             let error = self.error.clone().unwrap_or(LlmError::Cut);
-            return Err(self.skipped(candidate, error, Next::Never));
+            return Err(self.skipped(candidate, "window", error, Next::Never));
         }
         let permit = match candidate.breaker.admit() {
             Ok(permit) => permit,
@@ -117,7 +120,8 @@ impl Run<'_> {
                 if Blame::of(&away.error) == Blame::Setup {
                     self.last_resort.push(index);
                 }
-                return Err(self.skipped(candidate, away.error, Next::Again(Some(away.wait))));
+                let (because, next) = (away.error.code(), Next::Again(Some(away.wait)));
+                return Err(self.skipped(candidate, because, away.error, next));
             }
         };
         self.ask_admitted(candidate, permit).await
@@ -181,11 +185,18 @@ impl Run<'_> {
     }
 
     /// Noted, too: admins see why it was another that answered.
-    fn skipped(&mut self, candidate: &Candidate, error: LlmError, next: Next) -> Next {
+    fn skipped(
+        &mut self,
+        candidate: &Candidate,
+        because: &str,
+        error: LlmError,
+        next: Next,
+    ) -> Next {
+        let (code, because) = (Failure::SKIPPED.to_owned(), Some(because.to_owned()));
         self.attempts.push(Attempt {
             model: candidate.id.clone(),
             provider: candidate.provider.clone(),
-            error: Some(Failure { code: Failure::SKIPPED.to_owned(), detail: error.to_string() }),
+            error: Some(Failure { code, because, detail: error.to_string() }),
             status: None,
             started: Utc::now(),
             took: Duration::ZERO,
@@ -225,22 +236,34 @@ async fn first(
     if !candidate.capabilities.reasoning {
         request.effort = None; // which such a model refuses
     }
+    let wants_words = wants_words(&request);
     let answering = candidate.model.ask(request).await?;
     let (mut events, headroom) = (answering.events, answering.headroom);
-    let mut seen = Vec::new();
+    let (mut seen, mut empty) = (Vec::new(), false);
     loop {
-        let event = events.next().await.ok_or(LlmError::Cut)??;
-        // Some providers count the prompt before they begin.
-        let counted = match &event {
-            ChatEvent::Usage(counted) => Some(*counted),
-            _ => None,
+        let event = match events.next().await {
+            Some(event) => event?,
+            None if empty => return Err(LlmError::Empty),
+            None => return Err(LlmError::Cut),
         };
-        seen.push(Ok(event));
-        match counted {
-            Some(counted) => *usage = usage.updated(counted),
-            None => return Ok((stream::iter(seen).chain(events).boxed(), headroom)),
+        match &event {
+            // Some providers count the prompt before they begin, and an empty answer has its price, too.
+            ChatEvent::Usage(counted) => *usage = usage.updated(*counted),
+            ChatEvent::Finished(FinishReason::Stop | FinishReason::Other) if wants_words => {
+                empty = true;
+            }
+            _ => {
+                seen.push(Ok(event));
+                return Ok((stream::iter(seen).chain(events).boxed(), headroom));
+            }
         }
+        seen.push(Ok(event));
     }
+}
+
+/// To what its tools gave, a model may have nothing to add.
+fn wants_words(request: &ChatRequest) -> bool {
+    request.messages.last().is_none_or(|message| message.role != Role::Tool)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod list;
 mod providers;
 mod route;
 mod vault;
+mod verdict;
 mod watched;
 
 pub use attempt::{Attempt, Begun, Exhausted, Failure};

@@ -272,6 +272,30 @@ async fn a_short_wait_that_the_provider_asks_for_is_kept() {
 }
 
 #[tokio::test]
+async fn a_rate_limit_that_is_used_up_steers_to_others_until_it_is_there_again() {
+    let openai = "x-ratelimit-remaining-tokens: 0\r\nx-ratelimit-reset-tokens: 6m0s\r\n";
+    let soon = (Utc::now() + Duration::from_secs(360)).to_rfc3339();
+    let anthropic = format!(
+        "anthropic-ratelimit-requests-remaining: 0\r\nanthropic-ratelimit-requests-reset: {soon}\r\n"
+    );
+    let whole = r#"{"choices":[{"message":{"content":"Hello"},"finish_reason":"stop"}]}"#;
+    for headers in [openai, anthropic.as_str()] {
+        for (status, body, first) in [(200, whole, "ok"), (429, "{}", "model_busy")] {
+            let server = Script::start(vec![Reply::json(status, headers, body)]).await;
+            let healthy = Script::start(vec![hello(), hello()]).await;
+            let urls = [server.url("/v1"), healthy.url("/v1")];
+            let route = route(vec![candidate("a", &urls[0]), candidate("b", &urls[1])]);
+            let begun = router().begin(&route, 0, request()).await.unwrap();
+            assert_eq!(codes(&begun.attempts)[0], first);
+            let begun = router().begin(&route, 0, request()).await.unwrap();
+            assert_eq!(codes(&begun.attempts), [Failure::SKIPPED, "ok"], "{status}: {headers}");
+            let wait = route.candidates[0].breaker.standing().wait.unwrap();
+            assert!(wait > Duration::from_secs(300), "{wait:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_too_long_goes_to_a_larger_window_and_what_is_refused_to_nobody() {
     let refuse =
         |code: &str| Reply::json(400, "", &format!("{{\"error\":{{\"code\":\"{code}\"}}}}"));
