@@ -91,6 +91,10 @@ pub(super) async fn answer(
         started: Instant::now(),
         first_token: None,
     };
+    let screen = || opened.rules.output(opened.billed_to);
+    if let Some((text, thoughts)) = screen().zip(screen()) {
+        answer.speech.screened(text, thoughts);
+    }
     log.append(&Part::Start { message_id: opened.answer });
     let work = Work { parts, order, opened, log, steps };
     let end = tokio::select! {
@@ -143,8 +147,10 @@ impl Work<'_> {
             }
             let error = match self.step(&request, from, answer).await {
                 Ok(reason) => {
-                    answer.finish = Some(reason);
                     answer.speech.call();
+                    let blocked = answer.speech.is_blocked();
+                    let reason = if blocked { FinishReason::ContentFilter } else { reason };
+                    answer.finish = Some(reason);
                     if n + 1 == MAX_STEPS || !self.is_ours(reason, &answer.speech) {
                         return End::Complete;
                     }
@@ -160,8 +166,8 @@ impl Work<'_> {
             tracing::warn!(turn.id = %self.order.turn, error.code = error.code(), %error, "The model failed");
             from = match self.successor(&error, n, answer) {
                 Some(next) => {
-                    let written = answer.speech.text.get(heard..).unwrap_or_default();
-                    request = prompt::go_on(base.clone(), written);
+                    let written = answer.speech.since(heard);
+                    request = prompt::go_on(base.clone(), &written);
                     match self.goes_on(&mut request, next, answer).await {
                         true => next,
                         false => {
@@ -246,7 +252,7 @@ impl Work<'_> {
                         metrics::histogram!("docent_turn_first_token_seconds").record(waited);
                         answer.first_token = Some(waited);
                     }
-                    if answer.speech.too_long() {
+                    if answer.speech.is_blocked() || answer.speech.too_long() {
                         return Ok(FinishReason::Length); // what is dropped with the stream is not read
                     }
                 }

@@ -31,6 +31,7 @@ mod session;
 mod settle;
 mod speech;
 mod step;
+mod summary;
 mod tend;
 mod tool_step;
 mod turn;

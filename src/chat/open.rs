@@ -3,22 +3,23 @@
 
 use super::accepted::Refused;
 use super::asked::{Asked, What};
+use super::history::{self, History};
 use super::opened::Opened;
+use super::prompt;
 use super::service::ChatParts;
-use super::{history, prompt};
 use crate::llm::{ToolCall, tokens};
 use crate::metering::{self, Ask, Prices};
 use crate::store::approvals::Approval;
 use crate::store::assistants::Assistant;
 use crate::store::conversations::{self, Conversation, NewConversation};
 use crate::store::messages::{Message, NewMessage};
+use crate::store::summaries::Remembered;
 use crate::store::turns::NewTurn;
 use crate::store::{Conn, DbError};
 use crate::types::{
     AssistantId, ChatName, ConversationId, Ctx, IdempotencyKey, MessageId, Question, TurnId,
 };
 use diesel::result::{DatabaseErrorKind, Error};
-use std::sync::Arc;
 
 /// With fewer tokens left for an answer, a turn is refused.
 pub(super) const LEAST_OUTPUT: i64 = 64;
@@ -70,7 +71,7 @@ pub(super) async fn open(parts: &ChatParts, order: &Order) -> Result<Opened, Not
             id: order.conversation,
             user_id: ctx.user,
             assistant_id: opened.assistant,
-            title: &question.map(Question::title).unwrap_or_default(),
+            title: &question.map(|_| Question::title(&opened.text)).unwrap_or_default(),
             client_id: order.asked.name().map(ChatName::as_str),
             kind: match (&opened.given, order.asked.draft) {
                 (Some(_), _) => "api",
@@ -117,26 +118,29 @@ pub(super) async fn begin(
     let name = if answers { assistant.model.as_deref() } else { order.asked.assistant.as_deref() };
     let route = parts.catalogue.resolve_in(tx, order.ctx.tenant, name).await?;
     let stored = stored(tx, order).await?;
-    let given = order.asked.given();
-    let (question, text) = match (order.asked.question(), &stored, given) {
+    let rules = parts.guard.rules_in(tx, order.ctx.tenant).await?;
+    let billed_to = answers.then_some(assistant.id);
+    let given = order.asked.given().map(|given| given.filtered(&rules, billed_to)).transpose()?;
+    let (question, text) = match (order.asked.question(), &stored, &given) {
         (Some(question), ..) => (MessageId::new(), question.as_str().to_owned()),
         (None, Some(stored), _) => (stored.id, stored.content.clone()),
         (None, None, Some(given)) => (MessageId::new(), given.question()),
         (None, None, None) => return Err(Refused::NoMessage),
     };
+    let text = rules.input(billed_to, &text)?.unwrap_or(text);
     let decided = decided(tx, order).await?;
     // A client that brings its prompt along brings its tools along, too.
     let callable = given.is_none() && route.candidates.iter().any(|it| it.capabilities.tools);
     let mut names = if callable { assistant.tools } else { Vec::new() };
     names.extend(decided.iter().map(|(call, _)| call.name.clone()));
     let tools = parts.toolbox.offer(tx, order.ctx.tenant, &names).await?;
-    let wished = given.and_then(|given| given.max_output).unwrap_or(u32::MAX);
+    let wished = given.as_ref().and_then(|given| given.max_output).unwrap_or(u32::MAX);
     let opened = Opened {
         question,
         text,
         answer: MessageId::new(),
         assistant: assistant.id,
-        billed_to: answers.then_some(assistant.id),
+        billed_to,
         route,
         space: parts.retriever.space(tx, order.ctx.tenant).await?,
         prices: Prices::default(),
@@ -145,9 +149,10 @@ pub(super) async fn begin(
         temperature: assistant.temperature.filter(|_| answers),
         collections: assistant.collections,
         tools,
-        history: Vec::new(),
+        history: History::default(),
         decided,
-        given: given.map(Arc::clone),
+        given,
+        rules,
         max_output: parts.max_output_tokens.min(wished),
     };
     Ok((opened, stored))
@@ -167,8 +172,8 @@ pub(super) async fn recall(
     };
     if let Some(before) = before {
         let tenant = order.ctx.tenant;
-        let earlier = Message::branch(tx, tenant, before, history::LOOK_BACK).await?;
-        opened.history = history::fitting(&earlier);
+        let branch = Remembered::branch(tx, tenant, before, history::LOOK_BACK).await?;
+        opened.history = History::new(&branch, history::budget(&opened.route));
     }
     Ok(before)
 }

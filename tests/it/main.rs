@@ -34,6 +34,7 @@ mod extract;
 mod faults;
 mod feed;
 mod gate;
+mod guardrails;
 mod hostile_pdf;
 mod idempotency;
 mod isolation;

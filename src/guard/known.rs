@@ -1,0 +1,45 @@
+//! The filters of tenants, remembered for a few seconds: a turn does not cost a query for them.
+
+use super::rules::Rules;
+use crate::store::filters::Filter;
+use crate::store::{Conn, DbError};
+use crate::types::TenantId;
+use dashmap::DashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const FRESH: Duration = Duration::from_secs(5);
+const KEPT: Duration = Duration::from_secs(600);
+
+/// Looks filters up. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Guard(Arc<DashMap<TenantId, (Instant, Arc<Rules>)>>);
+
+impl Guard {
+    /// The filters of a tenant, within a transaction of it.
+    ///
+    /// # Errors
+    /// When the database cannot be asked: what was remembered may be too little.
+    pub async fn rules_in(&self, conn: &mut Conn, tenant: TenantId) -> Result<Arc<Rules>, DbError> {
+        let known = self.0.get(&tenant).map(|entry| entry.clone());
+        let known = match known {
+            Some((at, rules)) if at.elapsed() < FRESH => return Ok(rules),
+            Some((_, rules)) => rules,
+            None => Arc::default(),
+        };
+        let rows = Filter::list(conn, tenant).await?;
+        let rules = Arc::new(Rules::new(rows, &known));
+        self.0.insert(tenant, (Instant::now(), Arc::clone(&rules)));
+        Ok(rules)
+    }
+
+    /// Something was changed: this node reads it at once, others within seconds.
+    pub fn changed(&self, tenant: TenantId) {
+        self.0.remove(&tenant);
+    }
+
+    /// Forgets what is old.
+    pub fn sweep(&self) {
+        self.0.retain(|_, (at, _)| at.elapsed() < KEPT);
+    }
+}
