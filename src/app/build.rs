@@ -111,7 +111,7 @@ impl App {
         let retriever = Retriever::new(db.clone(), models.spaces.clone());
         let egress = Egress::new(&settings.egress_allow);
         let toolbox = Toolbox::new(db.clone(), retriever.clone(), egress, Vault::new(&secret));
-        let guard = Guard::default();
+        let guard = Guard::new(models.moderator.clone());
         let chat = Chat::new(ChatParts {
             db: db.clone(),
             cluster: cluster.clone(),

@@ -133,7 +133,7 @@ pub(super) struct Work<'a> {
 
 impl Work<'_> {
     async fn run(&self, answer: &mut Answer) -> End {
-        if let Err(end) = self.retrieve(answer).await {
+        if let Err(end) = self.prepare(answer).await {
             return end;
         }
         append_sources(self.log, &answer.passages, 0);
@@ -182,7 +182,7 @@ impl Work<'_> {
     }
 
     /// Finds the passages, where the question wants any.
-    async fn retrieve(&self, answer: &mut Answer) -> Result<(), End> {
+    pub(super) async fn retrieve(&self, answer: &mut Answer) -> Result<(), End> {
         let Some(search) = self.opened.search_text() else { return Ok(()) };
         let tenant = self.order.ctx.tenant;
         let (retriever, among) = (&self.parts.retriever, &self.opened.collections);

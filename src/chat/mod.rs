@@ -19,6 +19,7 @@ mod live;
 mod log;
 mod merge;
 mod mirror;
+mod moderate;
 mod open;
 mod opened;
 mod part;

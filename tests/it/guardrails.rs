@@ -1,7 +1,7 @@
 //! What a tenant keeps out of questions and answers.
 
 use crate::assistants::owner;
-use crate::support::{Answer, Script, Step, Stream, User, World};
+use crate::support::{Answer, Script, Step, Stream, User, World, WorldOptions};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -304,4 +304,65 @@ async fn only_owners_and_admins_define_filters() {
     world.database.run(many).await;
     let (status, problem) = olga.post("/v1/filters", fields).await;
     assert_eq!((status, &problem["code"]), (409, &json!("conflict")), "{problem}");
+}
+
+/// Somebody whose questions a provider judges before they are answered.
+async fn watched(settings: &[(&'static str, &str)]) -> (World, User) {
+    let settings = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    let mut settings: Vec<_> = settings.collect();
+    settings.push(("MODERATION_MODEL", "watch".into()));
+    settings.push(("OPENAI_API_KEY", "sk-of-the-operator".into()));
+    let world = World::with(WorldOptions { settings, ..WorldOptions::default() }).await;
+    let anna = world.user("anna@acme.test").await;
+    (world, anna)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flagged_question_is_not_shown_to_the_model() {
+    let (world, anna) = watched(&[]).await;
+    anna.has_document("plan.txt", b"The attack of the model railway begins at nine.").await;
+    let answer = anna.ask("When does the attack begin?").await;
+    assert_eq!((answer.text().as_str(), answer.end().as_str()), ("", "finish"));
+    assert_eq!(notices(&answer)[0]["code"], "moderated");
+    assert_eq!(answer.of("data-finish")[0]["data"]["reason"], "content-filter");
+    assert_eq!((answer.citations().len(), answer.of("data-usage").len()), (0, 0));
+    assert_eq!(world.provider.calls(), 0);
+    assert_eq!(
+        world.provider.moderated(),
+        [json!({"model": "watch", "input": ["When does the attack begin?"]})]
+    );
+    let rows = "SELECT DISTINCT meter AS t FROM usage_ledger WHERE turn_id IS NOT NULL ORDER BY t";
+    assert_eq!(world.database.texts(rows).await, ["embedding_tokens", "requests"]);
+
+    assert_eq!(anna.ask("When does it begin?").await.text(), "Forty-two. [1]");
+    let (status, text) = completes(&anna, in_their_words("An attack?", true)).await;
+    assert!(status == 200 && text.contains(r#""finish_reason":"content_filter""#), "{text}");
+    let long = format!("{} attack", "x".repeat(15_000));
+    assert_eq!(notices(&anna.ask(&long).await)[0]["code"], "moderated", "all of it is judged");
+    assert_eq!(world.provider.calls(), 1);
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moderator_who_is_away_or_slow_is_not_waited_for() {
+    let (world, anna) = watched(&[]).await;
+    let mut nobody = Script::text(&[], 0, 0);
+    nobody.steps = vec![Step::Raw(br#"{"results": []}"#.to_vec())];
+    for script in [Script::error(500, "away"), Script::silence(), nobody] {
+        world.provider.next_moderation(script);
+        assert_eq!(anna.ask("Is it an attack?").await.text(), "Forty-two. [1]");
+    }
+    world.database.check_books().await;
+
+    let (world, anna) = watched(&[("MODERATION_REQUIRED", "true")]).await;
+    for script in [Script::error(500, "away"), Script::silence()] {
+        world.provider.next_moderation(script);
+        let answer = anna.ask("Is it an attack?").await;
+        assert_eq!(answer.end(), "error");
+        let error = &answer.of("data-error")[0]["data"];
+        assert_eq!(error, &json!({"code": "moderation_failed", "retryable": true}));
+    }
+    assert_eq!(anna.ask("Is it nine?").await.text(), "Forty-two. [1]");
+    assert_eq!(world.provider.calls(), 1);
+    world.database.check_books().await;
 }
