@@ -99,6 +99,9 @@ impl Moderator {
         let characters: Vec<char> = text.chars().collect();
         let pieces: Vec<String> =
             characters.chunks(PIECE).map(|piece| piece.iter().collect()).collect();
+        if pieces.is_empty() {
+            return Ok(false);
+        }
         let body = json!({"model": self.0.model, "input": pieces}).to_string();
         let mut request = self.0.client.post(&self.0.url).header(CONTENT_TYPE, "application/json");
         if let Some(authorization) = &self.0.authorization {
@@ -115,7 +118,8 @@ impl Moderator {
                 return Err(Failed::Answer);
             }
         }
-        let Results { results } = serde_json::from_slice(&answer).map_err(|_| Failed::Answer)?;
+        let Results { results } =
+            serde_json::from_slice(&answer).map_err(|_unread| Failed::Answer)?;
         // One for each piece: what was not judged did not pass.
         if results.len() != pieces.len() {
             return Err(Failed::Answer);
