@@ -3,7 +3,7 @@
 //! The folders are the floors of one house; a module imports only from lower floors or its own
 //! folder (`tests/it/architecture.rs` holds the code to it). From the top: `app`, `dev`, `cli`
 //! compose; `api`, `worker` are the edges; `accounts`, `chat`, `documents`, `vectors` are what the product
-//! does; `auth`, `limiter`, `metering`, `export`, `llm`, `embedding`, `retrieval`, `jobs` are
+//! does; `auth`, `limiter`, `metering`, `export`, `llm`, `embedding`, `retrieval`, `jobs`, `guard` are
 //! capabilities; `store`, `net`, `mail` reach the outside; `config`, `telemetry`, `runtime`, `types`, `text` are ground.
 
 pub mod accounts;
@@ -18,6 +18,7 @@ pub mod dev;
 pub mod documents;
 pub mod embedding;
 pub mod export;
+pub mod guard;
 pub mod jobs;
 pub mod limiter;
 pub mod llm;

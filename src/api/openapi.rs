@@ -6,8 +6,8 @@ use super::openai::{self, completions, embeddings};
 use super::problem::Problem;
 use super::v1::{
     approvals, assistant_edits, assistant_versions, assistants, attempts, auth, billing, chat,
-    collections, conversations, estimate, files, keys, messages, models, operator, quota, receipt,
-    server, tenant_embeddings, tenant_models, tools, turns, upload, usage, usage_csv,
+    collections, conversations, estimate, files, filters, keys, messages, models, operator, quota,
+    receipt, server, tenant_embeddings, tenant_models, tools, turns, upload, usage, usage_csv,
 };
 use super::{health, stream};
 use actix_web::{HttpResponse, get};
@@ -41,6 +41,7 @@ use utoipa_swagger_ui::SwaggerUi;
         ai_sdk::ask, ai_sdk::stream, ai_sdk::stop,
         tenant_embeddings::status, tenant_embeddings::start, tenant_embeddings::cancel,
         approvals::decide, tools::list, tools::create, tools::replace, tools::remove,
+        filters::list, filters::create, filters::replace, filters::remove,
         keys::list, keys::create, keys::rotate, keys::revoke,
         openai::models::list, openai::models::get, embeddings::embeddings, completions::completions,
     ),

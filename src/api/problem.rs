@@ -40,6 +40,7 @@ pub enum Code {
     UnsupportedMedia,
     UpgradeRequired,
     IdempotencyConflict,
+    InputBlocked,
     RateLimited,
     QuotaExceeded,
     Unpriced,
@@ -87,6 +88,9 @@ impl Code {
                 S::UNPROCESSABLE_ENTITY,
                 "The idempotency key was used for another request",
             ),
+            Self::InputBlocked => {
+                ("input_blocked", S::UNPROCESSABLE_ENTITY, "The question is not allowed")
+            }
             Self::RateLimited => ("rate_limited", S::TOO_MANY_REQUESTS, "Too many requests"),
             Self::QuotaExceeded => ("quota_exceeded", S::TOO_MANY_REQUESTS, "The quota is used up"),
             Self::ModelUnknown => ("model_unknown", S::NOT_FOUND, "There is no such model here"),
@@ -360,6 +364,7 @@ impl From<Refused> for Problem {
                 Code::Conflict,
                 "This call was decided before, or has waited for more than a day.",
             ),
+            Refused::Blocked(blocked) => Self::new(Code::InputBlocked, blocked.to_string()),
             Refused::NoModel(error) => error.into(),
             Refused::TurnInProgress => Self::new(
                 Code::TurnInProgress,

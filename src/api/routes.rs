@@ -9,8 +9,8 @@ use super::state::State;
 use super::stream::ws_chat;
 use super::v1::{
     approvals, assistant_edits, assistant_versions, assistants, attempts, auth, billing, chat,
-    collections, conversations, estimate, files, keys, messages, models, operator, quota, receipt,
-    server, tenant_embeddings, tenant_models, tools, turns, upload, usage, usage_csv,
+    collections, conversations, estimate, files, filters, keys, messages, models, operator, quota,
+    receipt, server, tenant_embeddings, tenant_models, tools, turns, upload, usage, usage_csv,
 };
 use super::{asyncapi, health, openapi, page};
 use actix_web::http::header;
@@ -110,7 +110,11 @@ fn for_tools(config: &mut web::ServiceConfig) {
         .service(tools::create)
         .service(tools::replace)
         .service(tools::remove)
-        .service(approvals::decide);
+        .service(approvals::decide)
+        .service(filters::list)
+        .service(filters::create)
+        .service(filters::replace)
+        .service(filters::remove);
 }
 
 fn for_the_operator(config: &mut web::ServiceConfig) {

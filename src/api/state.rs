@@ -6,6 +6,7 @@ use crate::chat::Chat;
 use crate::cluster::Cluster;
 use crate::config::ServerSettings;
 use crate::documents::{Catalogue, Progress, Uploads};
+use crate::guard::Guard;
 use crate::limiter::{Connections, Plans, RateLimiter};
 use crate::llm;
 use crate::store::Db;
@@ -30,6 +31,7 @@ pub struct StateParts {
     pub chat: Chat,
     pub vectors: Vectors,
     pub toolbox: Toolbox,
+    pub guard: Guard,
     pub cluster: Cluster,
     pub connections: Connections,
     pub limiter: RateLimiter,

@@ -14,6 +14,7 @@ use crate::config::Settings;
 use crate::documents::extract::Extractor;
 use crate::documents::{Catalogue, Ingestor, Mover, Progress, Uploads};
 use crate::export::{Exporter, Pace, Vendor};
+use crate::guard::Guard;
 use crate::jobs::Queue;
 use crate::limiter::{Connections, Plans, RateLimiter};
 use crate::llm::router::{Router, Vault};
@@ -111,6 +112,7 @@ impl App {
         let retriever = Retriever::new(db.clone(), models.spaces.clone());
         let egress = Egress::new(&settings.egress_allow);
         let toolbox = Toolbox::new(db.clone(), retriever.clone(), egress, Vault::new(&secret));
+        let guard = Guard::new(models.moderator.clone());
         let chat = Chat::new(ChatParts {
             db: db.clone(),
             cluster: cluster.clone(),
@@ -121,6 +123,7 @@ impl App {
             router: Router::default(),
             max_output_tokens: settings.models.max_output_tokens,
             toolbox: toolbox.clone(),
+            guard: guard.clone(),
             retriever,
             limiter: limiter.clone(),
             plans: plans.clone(),
@@ -163,6 +166,7 @@ impl App {
             plans: plans.clone(),
             models: models.catalogue.clone(),
             toolbox: toolbox.clone(),
+            guard: guard.clone(),
             login: login.clone(),
             keys: known_keys.clone(),
             metrics: metrics.clone(),
@@ -185,6 +189,7 @@ impl App {
             models: models.catalogue,
             vectors,
             toolbox: toolbox.clone(),
+            guard,
             connections,
             limiter,
             plans,

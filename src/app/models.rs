@@ -2,6 +2,7 @@
 
 use crate::config::ModelSettings;
 use crate::embedding::Spaces;
+use crate::guard::Moderator;
 use crate::llm::router::Catalogue;
 use crate::net::{self, ClientOptions};
 use crate::store::Db;
@@ -13,6 +14,7 @@ use super::error::AppError;
 pub(super) struct Models {
     pub(super) catalogue: Catalogue,
     pub(super) spaces: Spaces,
+    pub(super) moderator: Option<Moderator>,
 }
 
 impl Models {
@@ -23,7 +25,9 @@ impl Models {
     ) -> Result<Self, AppError> {
         let client = net::client(&ClientOptions::default())?;
         let spaces = Spaces::open(db, client.clone(), settings.clone()).await?;
+        let judge = |moderation| Moderator::new(client.clone(), moderation);
+        let moderator = settings.moderation.as_ref().map(judge);
         let catalogue = Catalogue::new(db.clone(), client, settings.clone(), secret);
-        Ok(Self { catalogue, spaces })
+        Ok(Self { catalogue, spaces, moderator })
     }
 }

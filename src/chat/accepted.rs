@@ -1,6 +1,7 @@
 //! The two answers to what a client asks for.
 
 use super::log::TurnLog;
+use crate::guard::Blocked;
 use crate::limiter::Limited;
 use crate::llm::router::RouteError;
 use crate::metering::{QuotaExceeded, ReserveError};
@@ -30,6 +31,9 @@ pub enum Refused {
     NoAssistant,
     #[error("this call was decided before, or waited for too long")]
     Decided,
+    /// By a filter.
+    #[error("the question is not allowed")]
+    Blocked(#[from] Blocked),
     #[error(transparent)]
     NoModel(RouteError),
     #[error("a turn is running in this conversation")]

@@ -94,6 +94,10 @@ pub(super) async fn answer(
         started: Instant::now(),
         first_token: None,
     };
+    let screen = || opened.rules.output(opened.billed_to);
+    if let Some((text, thoughts)) = screen().zip(screen()) {
+        answer.speech.screened(text, thoughts);
+    }
     log.append(&Part::Start { message_id: opened.answer });
     let work = Work { parts, order, opened, log, steps };
     let end = tokio::select! {
@@ -132,7 +136,7 @@ pub(super) struct Work<'a> {
 
 impl Work<'_> {
     async fn run(&self, search: Option<Search>, answer: &mut Answer) -> End {
-        if let Err(end) = self.retrieve(search, answer).await {
+        if let Err(end) = self.prepare(search, answer).await {
             return end;
         }
         append_sources(self.log, &answer.passages, 0);
@@ -146,8 +150,10 @@ impl Work<'_> {
             }
             let error = match self.step(&request, from, answer).await {
                 Ok(reason) => {
-                    answer.finish = Some(reason);
                     answer.speech.call();
+                    let blocked = answer.speech.is_blocked();
+                    let reason = if blocked { FinishReason::ContentFilter } else { reason };
+                    answer.finish = Some(reason);
                     if n + 1 == MAX_STEPS || !self.is_ours(reason, &answer.speech) {
                         return End::Complete;
                     }
@@ -163,8 +169,8 @@ impl Work<'_> {
             tracing::warn!(turn.id = %self.order.turn, error.code = error.code(), %error, "The model failed");
             from = match self.successor(&error, n, answer) {
                 Some(next) => {
-                    let written = answer.speech.text.get(heard..).unwrap_or_default();
-                    request = prompt::go_on(base.clone(), written);
+                    let written = answer.speech.since(heard);
+                    request = prompt::go_on(base.clone(), &written);
                     match self.goes_on(&mut request, next, answer).await {
                         true => next,
                         false => {
@@ -179,7 +185,11 @@ impl Work<'_> {
     }
 
     /// Finds the passages, where the question wants any.
-    async fn retrieve(&self, search: Option<Search>, answer: &mut Answer) -> Result<(), End> {
+    pub(super) async fn retrieve(
+        &self,
+        search: Option<Search>,
+        answer: &mut Answer,
+    ) -> Result<(), End> {
         let Some(search) = search else { return Ok(()) };
         match search.found().await {
             Ok(found) => {
@@ -252,7 +262,7 @@ impl Work<'_> {
                         metrics::histogram!("docent_turn_first_token_seconds").record(waited);
                         answer.first_token = Some(waited);
                     }
-                    if answer.speech.too_long() {
+                    if answer.speech.is_blocked() || answer.speech.too_long() {
                         return Ok(FinishReason::Length); // what is dropped with the stream is not read
                     }
                 }

@@ -1,8 +1,10 @@
 //! What a client asks for, read once at the edge: a question, an edited one, or another answer.
 
-use crate::llm::{ChatMessage, Effort, Format, Role, Sampling, Tool, ToolChoice};
+use crate::guard::{Blocked, Rules};
+use crate::llm::{ChatMessage, Content, Effort, Format, Role, Sampling, Tool, ToolChoice};
 use crate::types::{
-    ApprovalId, ChatName, ConversationId, IdempotencyKey, MessageId, Question, QuestionError,
+    ApprovalId, AssistantId, ChatName, ConversationId, IdempotencyKey, MessageId, Question,
+    QuestionError,
 };
 use std::sync::Arc;
 use thiserror::Error;
@@ -61,6 +63,33 @@ impl Given {
     pub fn question(&self) -> String {
         let asked = self.messages.iter().rev().find(|message| message.role == Role::User);
         asked.map(ChatMessage::text).unwrap_or_default()
+    }
+
+    /// What a tenant's filters leave of it. All is looked at but what assistants said: what the client says
+    /// that they said before is not what we answered.
+    pub(super) fn filtered(
+        self: &Arc<Self>,
+        rules: &Rules,
+        assistant: Option<AssistantId>,
+    ) -> Result<Arc<Self>, Blocked> {
+        if !rules.filter_input(assistant) {
+            return Ok(Arc::clone(self));
+        }
+        let mut given = Self::clone(self);
+        for message in given.messages.iter_mut().filter(|it| it.role != Role::Assistant) {
+            if let Some(left) = rules.input(assistant, &message.text())? {
+                message.content.retain(|content| !matches!(content, Content::Text(_)));
+                message.content.insert(0, Content::Text(left));
+            }
+            for content in &mut message.content {
+                if let Content::ToolResult(result) = content
+                    && let Some(left) = rules.input(assistant, &result.output)?
+                {
+                    result.output = left;
+                }
+            }
+        }
+        Ok(Arc::new(given))
     }
 }
 

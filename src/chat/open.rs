@@ -3,17 +3,19 @@
 
 use super::accepted::Refused;
 use super::asked::{Asked, What};
+use super::history::{self, History};
 use super::opened::Opened;
+use super::prompt;
 use super::search::Search;
 use super::service::ChatParts;
 use super::tool_step::most_embedded;
-use super::{history, prompt};
 use crate::llm::{ToolCall, tokens};
 use crate::metering::{self, Ask, Grant, Prices};
 use crate::store::approvals::Approval;
 use crate::store::assistants::Assistant;
 use crate::store::conversations::{self, NewConversation};
 use crate::store::messages::{Message, NewMessage};
+use crate::store::summaries::Remembered;
 use crate::store::turns::NewTurn;
 use crate::store::{Conn, DbError, Tx};
 use crate::types::{
@@ -22,7 +24,6 @@ use crate::types::{
 use diesel::QueryResult;
 use diesel::result::{DatabaseErrorKind, Error};
 use futures_util::join;
-use std::sync::Arc;
 
 /// With fewer tokens left for an answer, a turn is refused.
 pub(super) const LEAST_OUTPUT: i64 = 64;
@@ -124,26 +125,29 @@ pub(super) async fn begin(
     let name = if answers { assistant.model.as_deref() } else { order.asked.assistant.as_deref() };
     let route = parts.catalogue.resolve_in(&mut tx, tenant, name).await?;
     let stored = stored?;
-    let given = order.asked.given();
-    let (question, text) = match (order.asked.question(), &stored, given) {
+    let rules = parts.guard.rules_in(&mut tx, tenant).await?;
+    let billed_to = answers.then_some(assistant.id);
+    let given = order.asked.given().map(|given| given.filtered(&rules, billed_to)).transpose()?;
+    let (question, text) = match (order.asked.question(), &stored, &given) {
         (Some(question), ..) => (MessageId::new(), question.as_str().to_owned()),
         (None, Some(stored), _) => (stored.id, stored.content.clone()),
         (None, None, Some(given)) => (MessageId::new(), given.question()),
         (None, None, None) => return Err(Refused::NoMessage),
     };
+    let text = rules.input(billed_to, &text)?.unwrap_or(text);
     let decided = decided(&mut tx, order).await?;
     // A client that brings its prompt along brings its tools along, too.
     let callable = given.is_none() && route.candidates.iter().any(|it| it.capabilities.tools);
     let mut names = if callable { assistant.tools } else { Vec::new() };
     names.extend(decided.iter().map(|(call, _)| call.name.clone()));
     let tools = parts.toolbox.offer(&mut tx, tenant, &names).await?;
-    let wished = given.and_then(|given| given.max_output).unwrap_or(u32::MAX);
+    let wished = given.as_ref().and_then(|given| given.max_output).unwrap_or(u32::MAX);
     let opened = Opened {
         question,
         text,
         answer: MessageId::new(),
         assistant: assistant.id,
-        billed_to: answers.then_some(assistant.id),
+        billed_to,
         route,
         space: space?,
         prices: Prices::default(),
@@ -152,9 +156,10 @@ pub(super) async fn begin(
         temperature: assistant.temperature.filter(|_| answers),
         collections: assistant.collections,
         tools,
-        history: Vec::new(),
+        history: History::default(),
         decided,
-        given: given.map(Arc::clone),
+        given,
+        rules,
         max_output: parts.max_output_tokens.min(wished),
     };
     Ok((tx, opened, stored))
@@ -165,12 +170,12 @@ pub(super) async fn earlier(
     conn: &Conn,
     order: &Order,
     stored: Option<&Message>,
-) -> QueryResult<Vec<Message>> {
+) -> QueryResult<Vec<Remembered>> {
     let tenant = order.ctx.tenant;
     match stored.map(|stored| stored.parent_id) {
-        Some(Some(before)) => Message::branch(conn, tenant, before, history::LOOK_BACK).await,
+        Some(Some(before)) => Remembered::branch(conn, tenant, before, history::LOOK_BACK).await,
         None if !order.is_new => {
-            Message::shown(conn, tenant, order.conversation, history::LOOK_BACK).await
+            Remembered::shown(conn, tenant, order.conversation, history::LOOK_BACK).await
         }
         _ => Ok(Vec::new()),
     }
@@ -282,7 +287,7 @@ async fn insert_conversation(conn: &Conn, order: &Order, opened: &Opened) -> Res
         id: order.conversation,
         user_id: order.ctx.user,
         assistant_id: opened.assistant,
-        title: &order.asked.question().map(Question::title).unwrap_or_default(),
+        title: &order.asked.question().map(|_| Question::title(&opened.text)).unwrap_or_default(),
         client_id: order.asked.name().map(ChatName::as_str),
         kind: match (&opened.given, order.asked.draft) {
             (Some(_), _) => "api",

@@ -1,13 +1,15 @@
 //! An opened turn: all that its answer is made from.
 
 use super::asked::Given;
-use super::{history, prompt};
+use super::history::{self, History};
+use super::prompt;
 use crate::embedding::Space;
+use crate::guard::Rules;
 use crate::llm::router::Route;
 use crate::llm::{ChatMessage, ChatRequest, Role, Sampling, ToolCall};
 use crate::metering::Prices;
 use crate::retrieval::Passage;
-use crate::store::messages::Message;
+use crate::store::summaries::Remembered;
 use crate::tools::Offer;
 use crate::types::{AssistantId, MessageId};
 use std::sync::Arc;
@@ -36,11 +38,13 @@ pub(super) struct Opened {
     pub(super) collections: Vec<String>,
     /// What the model may call.
     pub(super) tools: Offer,
-    pub(super) history: Vec<ChatMessage>,
+    pub(super) history: History,
     /// What was decided of a call that waited, and whether it may be made.
     pub(super) decided: Option<(ToolCall, bool)>,
     /// Instead of question and history.
     pub(super) given: Option<Arc<Given>>,
+    /// What is kept out of the answer.
+    pub(super) rules: Arc<Rules>,
     pub(super) max_output: u32,
 }
 
@@ -51,28 +55,30 @@ impl Opened {
     }
 
     /// Remembers what was said before; returns the message that the question follows.
-    pub(super) fn recall(&mut self, earlier: &[Message]) -> Option<MessageId> {
-        self.history = history::fitting(earlier);
-        earlier.last().map(|message| message.id)
+    pub(super) fn recall(&mut self, earlier: &[Remembered]) -> Option<MessageId> {
+        self.history = History::new(earlier, history::budget(&self.route));
+        earlier.last().map(|last| last.message.id)
     }
 
     /// What to search for; `None` when no assistant answers.
     pub(super) fn search_text(&self) -> Option<String> {
         self.billed_to?;
-        Some(history::search_text(&self.text, &self.history))
+        Some(history::search_text(&self.text, &self.history.messages))
     }
 
     /// What the model is asked, with these passages.
     pub(super) fn request(&self, passages: &[Passage]) -> ChatRequest {
-        let mut messages = Vec::with_capacity(self.history.len() + 3);
+        let mut messages = Vec::with_capacity(self.history.messages.len() + 4);
         if self.billed_to.is_some() {
-            // Two: providers keep in mind what is the same from turn to turn.
+            // Apart: providers keep in mind what is the same from turn to turn.
             let system = prompt::system(&self.instructions, self.language.as_deref());
             messages.push(ChatMessage::new(Role::System, system));
+            let summary = self.history.summary.as_deref().map(prompt::remembered);
+            messages.extend(summary.map(|summary| ChatMessage::new(Role::System, summary)));
             messages.push(ChatMessage::new(Role::System, prompt::quoted(passages)));
         }
         let Some(given) = &self.given else {
-            messages.extend_from_slice(&self.history);
+            messages.extend_from_slice(&self.history.messages);
             messages.push(ChatMessage::new(Role::User, self.text.as_str()));
             let mut request = ChatRequest::new("", messages, self.max_output);
             request.sampling.temperature = self.temperature;

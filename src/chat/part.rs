@@ -247,7 +247,7 @@ impl UsageData {
 /// A notice, for programs and for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NoticeData {
-    /// Stable: `model_changed`.
+    /// Stable: `model_changed`, `quota_exceeded`, `output_blocked` or `moderated`.
     pub code: String,
     pub text: String,
 }

@@ -15,10 +15,12 @@ use super::registry::{Registry, SessionKey};
 use super::replay::replay;
 use super::session::Start;
 use super::settle::Settlement;
+use super::summary::Summaries;
 use super::tend::tend;
 use super::unsettled::Unsettled;
 use crate::cluster::Cluster;
 use crate::config::ChatSettings;
+use crate::guard::Guard;
 use crate::limiter::{Charge, Plans, RateLimiter};
 use crate::llm::router::{Catalogue, Router};
 use crate::llm::tokens;
@@ -53,6 +55,7 @@ pub struct ChatParts {
     pub max_output_tokens: u32,
     pub retriever: Retriever,
     pub toolbox: Toolbox,
+    pub guard: Guard,
     pub limiter: RateLimiter,
     pub plans: Plans,
 }
@@ -64,6 +67,7 @@ pub(super) struct Core {
     pub(super) mirror: Mirror,
     pub(super) copies: Copies,
     pub(super) unsettled: Unsettled,
+    pub(super) summaries: Summaries,
     admission: Arc<Admission>,
     /// When the database was last found away: other nodes, too, need time to come back.
     pub(super) failed_at: Mutex<Option<Instant>>,
@@ -123,6 +127,7 @@ impl Chat {
             mirror: Mirror::new(parts.cluster.clone()),
             copies: Copies::default(),
             unsettled: Unsettled::open(&parts.settings.data_dir),
+            summaries: Summaries::default(),
             admission: Admission::new(parts.settings.max_turns),
             failed_at: Mutex::default(),
             left: parts.tasks.closing().child_token(),

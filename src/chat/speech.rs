@@ -1,7 +1,8 @@
 //! What models say, written into the log: blocks of text and of thoughts, calls of tools.
 
 use super::log::TurnLog;
-use super::part::Part;
+use super::part::{NoticeData, Part};
+use crate::guard::{Blocked, Screen};
 use crate::llm::{ChatEvent, Content, ToolCall};
 use serde_json::Value;
 use std::sync::Arc;
@@ -22,6 +23,21 @@ pub(super) struct Speech {
     apart: bool,
     open: Option<(Block, String)>,
     blocks: u32,
+    /// What text and thoughts pass through before they are shown; `None`: there are no filters.
+    screens: Option<Box<Screens>>,
+}
+
+struct Screens {
+    text: Screen,
+    thoughts: Screen,
+    /// The reader knows that one of them blocks.
+    told: bool,
+}
+
+impl Screens {
+    fn blocked(&self) -> Option<&Blocked> {
+        self.thoughts.blocked().or(self.text.blocked())
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,7 +49,25 @@ enum Block {
 impl Speech {
     pub(super) fn new(log: Arc<TurnLog>) -> Self {
         let (text, written) = (String::new(), String::new());
-        Self { log, text, written, said: Vec::new(), apart: false, open: None, blocks: 0 }
+        let said = Vec::new();
+        Self { log, text, written, said, apart: false, open: None, blocks: 0, screens: None }
+    }
+
+    /// What is said from now on passes through filters.
+    pub(super) fn screened(&mut self, text: Screen, thoughts: Screen) {
+        self.screens = Some(Box::new(Screens { text, thoughts, told: false }));
+    }
+
+    /// A filter has ended the answer.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.screens.as_ref().is_some_and(|screens| screens.blocked().is_some())
+    }
+
+    /// The text from `heard` on, as the model that is to go on from it has to know it.
+    pub(super) fn since(&self, heard: usize) -> String {
+        let shown = self.text.get(heard..).unwrap_or_default();
+        let held = self.screens.as_ref().map(|screens| screens.text.held());
+        format!("{shown}{}", held.unwrap_or_default())
     }
 
     /// The calls of this step.
@@ -59,6 +93,9 @@ impl Speech {
             }
             ChatEvent::ToolBegin { id, name, signature, .. } => {
                 self.close();
+                if self.is_blocked() {
+                    return false;
+                }
                 self.written.push_str(&name);
                 let part =
                     Part::ToolInputStart { tool_call_id: id.clone(), tool_name: name.clone() };
@@ -86,25 +123,72 @@ impl Speech {
 
     fn words(&mut self, block: Block, text: &str) -> bool {
         // PostgreSQL's text cannot hold NUL, and what is stored is what was streamed.
-        let text = text.replace('\0', "");
+        let mut text = text.replace('\0', "");
         if text.is_empty() {
             return false;
         }
-        let mut text = text;
         if block == Block::Text {
             self.note(&text);
             if std::mem::take(&mut self.apart) {
                 text.insert_str(0, "\n\n");
             }
-            self.text.push_str(&text);
         }
         self.written.push_str(&text);
+        match self.screens {
+            None => self.show(block, text),
+            Some(_) => self.screen(block, &text),
+        }
+    }
+
+    fn show(&mut self, block: Block, text: String) -> bool {
+        if text.is_empty() {
+            return false;
+        }
+        if block == Block::Text {
+            self.text.push_str(&text);
+        }
         let id = self.block(block);
         self.log.append(&match block {
             Block::Text => Part::TextDelta { id, delta: text },
             Block::Reasoning => Part::ReasoningDelta { id, delta: text },
         });
         true
+    }
+
+    /// Shows what the filters let through.
+    fn screen(&mut self, block: Block, text: &str) -> bool {
+        let Some(screens) = &mut self.screens else { return false };
+        if block == Block::Reasoning {
+            let thought = screens.thoughts.push(text);
+            let shown = self.show(block, thought);
+            self.heed();
+            return shown;
+        }
+        self.end_of_thoughts();
+        let Some(screens) = self.screens.as_mut().filter(|it| it.blocked().is_none()) else {
+            return false;
+        };
+        let text = screens.text.push(text);
+        let shown = self.show(block, text);
+        self.heed();
+        shown
+    }
+
+    fn end_of_thoughts(&mut self) {
+        let Some(screens) = &mut self.screens else { return };
+        let rest = screens.thoughts.finish();
+        self.show(Block::Reasoning, rest);
+        self.heed();
+    }
+
+    /// The reader is told, once, that a filter ended the answer.
+    fn heed(&mut self) {
+        let Some(screens) = self.screens.as_mut().filter(|screens| !screens.told) else { return };
+        let Some(blocked) = screens.blocked() else { return };
+        let data = NoticeData { code: "output_blocked".into(), text: blocked.to_string() };
+        screens.told = true;
+        self.end_block();
+        self.log.append(&Part::DataNotice { data });
     }
 
     /// Keeps a thought. What follows a signature is another thought: the signature is of what it follows.
@@ -131,7 +215,7 @@ impl Speech {
         {
             return id.clone();
         }
-        self.close();
+        self.end_block();
         self.blocks += 1;
         let id = format!("{}{}", if block == Block::Text { "t" } else { "r" }, self.blocks);
         self.log.append(&match block {
@@ -142,8 +226,18 @@ impl Speech {
         id
     }
 
-    /// Ends the open block.
+    /// What is held back is shown, and the open block ends.
     pub(super) fn close(&mut self) {
+        self.end_of_thoughts();
+        if let Some(screens) = self.screens.as_mut().filter(|it| it.blocked().is_none()) {
+            let rest = screens.text.finish();
+            self.show(Block::Text, rest);
+            self.heed();
+        }
+        self.end_block();
+    }
+
+    fn end_block(&mut self) {
         match self.open.take() {
             Some((Block::Text, id)) => self.log.append(&Part::TextEnd { id }),
             Some((Block::Reasoning, id)) => self.log.append(&Part::ReasoningEnd { id }),
@@ -171,7 +265,7 @@ impl Speech {
 
     /// A further step begins.
     pub(super) fn next_step(&mut self) {
-        self.close();
+        self.end_block(); // a match may begin in one step and end in the next
         self.written.clear();
         self.said.clear();
         self.log.append(&Part::FinishStep {});

@@ -7,13 +7,16 @@ use super::feed::ConversationEvent;
 use super::journal::Journal;
 use super::log::TurnLog;
 use super::open::{NotOpened, Order, open};
+use super::opened::Opened;
 use super::replay::end_as_stored;
 use super::service::Core;
 use super::session::Start;
 use super::settle::{Settled, Settlement, last_parts};
 use super::step::Steps;
+use super::summary;
 use crate::store::turns::Turn;
 use crate::store::{Db, DbError};
+use crate::types::Question;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -46,7 +49,7 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
     let log = TurnLog::new(order.turn);
     core.live.insert(order.ctx, Arc::clone(&log), ends.clone());
     core.mirror.add(&log);
-    announce(&core, &order);
+    announce(&core, &order, &opened);
     let accepted =
         Accepted { turn: order.turn, conversation: order.conversation, log: Arc::clone(&log) };
     drop(reply.send(Ok(accepted)));
@@ -60,6 +63,7 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
     });
     let answer = answer(&core, &order, (&opened, search), &log, &ends, &steps).await;
     let (state, started) = (answer.end.state(), answer.started);
+    let outgrown = summary::is_due(&core, &opened, &answer.speech.text);
     drop(finish);
     let written = reported.await.unwrap_or(0);
     let unwritten = (written, log.lines_from(written).0);
@@ -68,6 +72,9 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
     settle(&core, settlement, &log).await;
     core.live.mark_ended(order.turn);
     drop(place);
+    if outgrown {
+        summary::begin(&core, &order, &opened);
+    }
     let event = ConversationEvent::TurnEnded {
         conversation_id: order.conversation,
         turn_id: order.turn,
@@ -81,14 +88,17 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
 }
 
 /// Before the asker hears: a tab of theirs learns of the turn no later than of its first part.
-fn announce(core: &Core, order: &Order) {
+fn announce(core: &Core, order: &Order, opened: &Opened) {
     if order.asked.given().is_some() {
         return; // in no tab's list
     }
     let (conversation_id, turn_id) = (order.conversation, order.turn);
     let publish = |event| core.events.publish(order.ctx.tenant, order.ctx.user, &event);
-    if let (true, Some(question)) = (order.is_new, order.asked.question()) {
-        publish(ConversationEvent::Created { conversation_id, title: question.title() });
+    if order.is_new && order.asked.question().is_some() {
+        publish(ConversationEvent::Created {
+            conversation_id,
+            title: Question::title(&opened.text),
+        });
     }
     publish(ConversationEvent::TurnStarted { conversation_id, turn_id });
 }

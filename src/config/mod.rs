@@ -12,7 +12,7 @@ pub use exports::{
     ExportSettings, LagoSettings, OpenMeterSettings, StripeSettings, WebhookSettings,
 };
 pub use layers::{Layers, Problems};
-pub use models::{Endpoint, ModelSettings};
+pub use models::{Endpoint, ModelSettings, ModerationSettings};
 pub use settings::{
     ChatSettings, ClusterSettings, DatabaseSettings, LogFormat, LoginSettings, MailSettings, NAMES,
     ServerSettings, Settings,

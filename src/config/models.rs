@@ -29,6 +29,19 @@ impl Endpoint {
     }
 }
 
+/// Who is asked whether a question may be answered.
+#[derive(Clone, Debug)]
+pub struct ModerationSettings {
+    /// `MODERATION_MODEL`, default `omni-moderation-latest` when there is a `MODERATION_URL`.
+    pub model: String,
+    /// `MODERATION_URL`, what comes before `/moderations`; default `OPENAI_BASE_URL`.
+    pub url: String,
+    /// `MODERATION_API_KEY`; without a `MODERATION_URL` it is `OPENAI_API_KEY`.
+    pub key: Option<Secret>,
+    /// `MODERATION_REQUIRED`: a question that could not be judged is not answered; default false.
+    pub required: bool,
+}
+
 /// The language models.
 #[derive(Clone, Debug)]
 pub struct ModelSettings {
@@ -48,6 +61,8 @@ pub struct ModelSettings {
     pub embedding_model: Option<String>,
     /// `EMBEDDING_DIMENSIONS`, default 1536.
     pub embedding_dimensions: Option<usize>,
+    /// `None`: nobody is asked.
+    pub moderation: Option<ModerationSettings>,
 }
 
 impl ModelSettings {
@@ -97,8 +112,10 @@ impl ModelSettings {
             l.complain("EMBEDDING_DIMENSIONS must be between 1 and 4000");
         }
         let keys = l.ending("_API_KEY").into_iter();
+        let openai = Endpoint::read(l, "OPENAI", "https://api.openai.com/v1");
         Self {
-            openai: Endpoint::read(l, "OPENAI", "https://api.openai.com/v1"),
+            moderation: moderation(l, &openai),
+            openai,
             anthropic: Endpoint::read(l, "ANTHROPIC", "https://api.anthropic.com/v1"),
             gemini: Endpoint::read(l, "GEMINI", "https://generativelanguage.googleapis.com/v1beta"),
             keys: keys.map(|(name, key)| (name, Secret::new(key))).collect(),
@@ -108,4 +125,28 @@ impl ModelSettings {
             embedding_dimensions: (dimensions > 0).then_some(dimensions),
         }
     }
+}
+
+fn moderation(l: &mut Layers, openai: &Endpoint) -> Option<ModerationSettings> {
+    let (model, own) = (l.text("MODERATION_MODEL"), l.text("MODERATION_URL"));
+    let key = l.text("MODERATION_API_KEY").map(Secret::new);
+    let required = l.parse("MODERATION_REQUIRED", "true or false", false);
+    if own.as_deref().is_some_and(|url| !url.starts_with("http")) {
+        l.complain("MODERATION_URL must look like https://api.openai.com/v1");
+    }
+    if model.is_none() && own.is_none() {
+        return None;
+    }
+    if own.is_none() && !openai.is_set() {
+        l.complain("MODERATION_MODEL needs OPENAI_API_KEY, OPENAI_BASE_URL or MODERATION_URL");
+    }
+    let key = if own.is_none() { key.or_else(|| openai.key.clone()) } else { key };
+    let url = own.or_else(|| openai.base_url.clone());
+    let url = url.unwrap_or_else(|| "https://api.openai.com/v1".into());
+    Some(ModerationSettings {
+        model: model.unwrap_or_else(|| "omni-moderation-latest".into()),
+        url: url.trim_end_matches('/').to_owned(),
+        key,
+        required,
+    })
 }

@@ -26,6 +26,7 @@ pub const NAMES: &[&str] = &[
     "MAX_TURNS",
     "TURN_RETENTION",
     "CONNECTIONS_PER_USER",
+    "SUMMARIES",
     "OPENAI_API_KEY",
     "OPENAI_BASE_URL",
     "ANTHROPIC_API_KEY",
@@ -36,6 +37,10 @@ pub const NAMES: &[&str] = &[
     "MAX_OUTPUT_TOKENS",
     "EMBEDDING_MODEL",
     "EMBEDDING_DIMENSIONS",
+    "MODERATION_MODEL",
+    "MODERATION_URL",
+    "MODERATION_API_KEY",
+    "MODERATION_REQUIRED",
     "SMTP_URL",
     "MAIL_FROM",
     "LOGIN_CODES_PER_QUARTER_HOUR",
@@ -104,6 +109,9 @@ pub struct ChatSettings {
     pub retention: Duration,
     /// `CONNECTIONS_PER_USER`: streams and sockets one person may have open, default 50.
     pub connections_per_user: usize,
+    /// `SUMMARIES`: whether conversations that outgrow a prompt are summed up, at their tenant's
+    /// cost; default true.
+    pub summaries: bool,
 }
 
 /// How mail leaves.
@@ -284,6 +292,7 @@ fn chat(l: &mut Layers) -> ChatSettings {
         max_turns: l.parse("MAX_TURNS", "a number of turns", 1000),
         retention: Duration::from_secs(l.parse("TURN_RETENTION", "a number of seconds", 600)),
         connections_per_user: l.parse("CONNECTIONS_PER_USER", "a number of connections", 50),
+        summaries: l.parse("SUMMARIES", "true or false", true),
     }
 }
 

@@ -23,6 +23,6 @@ pub use months::{close_months, make_months, retain};
 pub use price_list::{LIST, PriceError, load_prices};
 pub use reserve::{Ask, Grant, QuotaExceeded, ReserveError, extend, quote, reserve};
 pub use seal::{Pass, seal};
-pub use settle::{adjust, bill_now, release_document, settle_turn};
+pub use settle::{adjust, bill_now, bill_used, release_document, settle_turn};
 pub use usage::{Group, Overview, Slice, Totals, Typical, overview, typical};
 pub use verify::{Report, verify, verify_on};

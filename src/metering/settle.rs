@@ -31,6 +31,16 @@ pub async fn bill_now(conn: &mut Conn, bill: &Bill) -> QueryResult<Result<(), Qu
     append(conn, bill, true).await
 }
 
+/// Bills what was used already, whatever the limits: ask before with [`super::quote`].
+///
+/// # Errors
+/// When a query fails; nothing is billed then.
+pub async fn bill_used(conn: &mut Conn, bill: &Bill) -> QueryResult<()> {
+    let unchecked = append(conn, bill, false).await?;
+    debug_assert!(unchecked.is_ok(), "what was used is billed, whatever the limits");
+    Ok(())
+}
+
 /// What a turn really used, known only after it had been closed by estimate: the differences are
 /// appended to the period that is open now. Does nothing where there are none, or a second time.
 ///
@@ -51,9 +61,7 @@ pub async fn adjust(conn: &mut Conn, turn: TurnId, bill: &Bill) -> QueryResult<(
     if later.steps.iter().all(|step| step.items.is_empty()) {
         return Ok(());
     }
-    let unchecked = append(conn, &later, false).await?;
-    debug_assert!(unchecked.is_ok(), "what was used is billed, whatever the limits");
-    Ok(())
+    bill_used(conn, &later).await
 }
 
 /// What a step used less what it was billed, in the model that it was billed for.

@@ -186,11 +186,9 @@ pub async fn retry(
 
 /// A part of the job is done, and others come first before the next one: back to the queue, uncounted.
 pub async fn yield_turn(conn: &mut Conn, job: &ClaimedJob) -> QueryResult<()> {
-    diesel::sql_query(
-        "UPDATE jobs SET state = 'queued', owner = NULL, lease_until = NULL, run_at = now(),
+    sql("UPDATE jobs SET state = 'queued', owner = NULL, lease_until = NULL, run_at = now(),
                          attempts = attempts - 1
-         WHERE tenant_id = $1 AND id = $2",
-    )
+         WHERE tenant_id = $1 AND id = $2")
     .bind::<Uuid, _>(job.tenant_id)
     .bind::<Uuid, _>(job.id)
     .execute(conn)

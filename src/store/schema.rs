@@ -281,6 +281,22 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
 
+    filters (tenant_id, id) {
+        tenant_id -> Uuid,
+        id -> Uuid,
+        name -> Text,
+        stage -> Text,
+        pattern -> Text,
+        action -> Text,
+        text -> Text,
+        assistant_id -> Nullable<Uuid>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
     jobs (tenant_id, id) {
         tenant_id -> Uuid,
         id -> Uuid,
@@ -627,6 +643,17 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
 
+    summaries (tenant_id, message_id) {
+        tenant_id -> Uuid,
+        message_id -> Uuid,
+        content -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
     tenant_embeddings (tenant_id) {
         tenant_id -> Uuid,
         model_id -> Int4,
@@ -828,6 +855,7 @@ diesel::joinable!(documents -> tenants (tenant_id));
 diesel::joinable!(embedding_models -> providers (provider));
 diesel::joinable!(embeddings -> embedding_models (model_id));
 diesel::joinable!(export_customers -> tenants (tenant_id));
+diesel::joinable!(filters -> tenants (tenant_id));
 diesel::joinable!(jobs -> tenants (tenant_id));
 diesel::joinable!(ledger_heads -> tenants (tenant_id));
 diesel::joinable!(login_codes -> tenants (tenant_id));
@@ -870,6 +898,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     export_cursors,
     export_customers,
     export_parked,
+    filters,
     jobs,
     ledger_batches,
     ledger_heads,
@@ -893,6 +922,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     refresh_tokens,
     reservations,
     routes,
+    summaries,
     tenant_embeddings,
     tenant_models,
     tenant_prices,

@@ -70,6 +70,12 @@ impl Ctx {
         self.manages_assistants()
     }
 
+    /// May define what is kept out of questions and answers.
+    #[must_use]
+    pub fn manages_filters(&self) -> bool {
+        self.manages_assistants()
+    }
+
     /// May see and revoke the keys of others.
     #[must_use]
     pub fn manages_keys(&self) -> bool {

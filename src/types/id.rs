@@ -99,6 +99,8 @@ ids! {
     TurnId,
     /// A tool that a tenant defined.
     ToolId,
+    /// A filter that a tenant defined.
+    FilterId,
     /// A call of a tool that waits for a person's word.
     ApprovalId,
     /// One run of the server program.

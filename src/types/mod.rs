@@ -13,8 +13,8 @@ mod secret;
 pub use chat_name::{ChatName, ChatNameError};
 pub use ctx::{Ctx, KeyCtx, Role};
 pub use id::{
-    ApiKeyId, ApprovalId, AssistantId, ChunkId, ConversationId, DocumentId, JobId, MessageId,
-    NodeId, TenantId, ToolId, TurnId, UserId,
+    ApiKeyId, ApprovalId, AssistantId, ChunkId, ConversationId, DocumentId, FilterId, JobId,
+    MessageId, NodeId, TenantId, ToolId, TurnId, UserId,
 };
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use meter::{Meter, Provenance};

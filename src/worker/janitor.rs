@@ -1,6 +1,7 @@
 //! Housekeeping once a minute: cells, tickets, tokens, keys, logs and notices that nobody needs any more.
 
 use crate::accounts::{KnownKeys, Login};
+use crate::guard::Guard;
 use crate::limiter::{Plans, RateLimiter};
 use crate::llm::router::Catalogue;
 use crate::runtime::Tasks;
@@ -20,6 +21,7 @@ pub struct Janitor {
     pub plans: Plans,
     pub models: Catalogue,
     pub toolbox: Toolbox,
+    pub guard: Guard,
     pub login: Login,
     pub keys: KnownKeys,
     pub metrics: MetricsPage,
@@ -36,6 +38,7 @@ pub fn run_janitor(tasks: &Tasks, janitor: Janitor) {
             janitor.plans.sweep();
             janitor.models.sweep();
             janitor.toolbox.sweep();
+            janitor.guard.sweep();
             janitor.login.sweep();
             janitor.keys.sweep();
             janitor.metrics.upkeep();

@@ -36,6 +36,7 @@ mod faults;
 mod feed;
 mod full_text;
 mod gate;
+mod guardrails;
 mod hostile_pdf;
 mod idempotency;
 mod isolation;

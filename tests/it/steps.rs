@@ -4,10 +4,10 @@ use crate::recovery::{expire_leases, until_journaled};
 use crate::support::{Answer, Node, Script, Step, User, World, WorldOptions};
 use serde_json::{Value, json};
 
-const TOKEN: &str = "the-operators-own-token";
+pub const TOKEN: &str = "the-operators-own-token";
 
 /// Somebody whose questions `one` answers, and `two` when it cannot.
-async fn world() -> (World, User) {
+pub async fn world() -> (World, User) {
     let settings = vec![("OPERATOR_TOKEN", TOKEN.to_owned())];
     let world = World::with(WorldOptions { settings, ..WorldOptions::default() }).await;
     let anna = world.user("anna@acme.test").await;
@@ -21,7 +21,7 @@ async fn world() -> (World, User) {
     (world, anna)
 }
 
-async fn put(world: &World, what: &str, body: &Value) {
+pub async fn put(world: &World, what: &str, body: &Value) {
     let request = world.http.put(format!("{}/v1/operator/{what}", world.base));
     let request = request.bearer_auth(TOKEN).header("content-type", "application/json");
     let response = request.body(body.to_string()).send().await.unwrap();

@@ -182,7 +182,7 @@ fn dollars(nano: i64) -> f64 {
 /// Ask a specialist, with the conversation so far. Kept for older clients: use `/v1/chat/send`.
 #[utoipa::path(post, path = "/chat/send", tag = "legacy", security(("bearer" = [])), request_body = LegacyBody,
     responses((status = 200, body = LegacyAnswer), (status = 400, body = Problem), (status = 404, body = Problem),
-        (status = 429, body = Problem), (status = 502, body = Problem)))]
+        (status = 422, body = Problem), (status = 429, body = Problem), (status = 502, body = Problem)))]
 #[post("/chat/send")]
 pub(crate) async fn send(
     state: web::Data<State>,
@@ -202,7 +202,7 @@ pub(crate) async fn send(
 /// The same, streamed: pieces of the answer, then all of it. Kept for older clients: use `/v1/chat/stream`.
 #[utoipa::path(post, path = "/chat/stream", tag = "legacy", security(("bearer" = [])), request_body = LegacyBody,
     responses((status = 200, content_type = "text/event-stream"), (status = 400, body = Problem),
-        (status = 404, body = Problem), (status = 429, body = Problem)))]
+        (status = 404, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem)))]
 #[post("/chat/stream")]
 pub(crate) async fn stream(
     state: web::Data<State>,

@@ -24,7 +24,7 @@ const MOST_KIB: usize = 10 * 1024;
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "openai", security(("bearer" = [])),
     request_body(content = Object, description = "As OpenAI's"),
     params(("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 200, body = Object), (status = 400), (status = 404), (status = 429), (status = 502)))]
+    responses((status = 200, body = Object), (status = 400), (status = 404), (status = 422), (status = 429), (status = 502)))]
 #[post("/v1/chat/completions", wrap = "from_fn(shape)")]
 pub(crate) async fn completions(
     request: HttpRequest,

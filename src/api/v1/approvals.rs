@@ -26,7 +26,7 @@ pub(crate) struct DecisionBody {
     params(("id" = TurnId, Path), ("approval" = ApprovalId, Path), ("Idempotency-Key" = Option<String>, Header)),
     request_body = DecisionBody,
     responses((status = 200, content_type = "text/event-stream"), (status = 404, body = Problem),
-        (status = 409, body = Problem), (status = 429, body = Problem)))]
+        (status = 409, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem)))]
 #[post("/v1/turns/{id}/approvals/{approval}")]
 pub(crate) async fn decide(
     request: HttpRequest,

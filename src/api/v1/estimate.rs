@@ -67,7 +67,8 @@ impl From<Estimate> for EstimateView {
 /// counted or written.
 #[utoipa::path(post, path = "/v1/chat/estimate", tag = "chat", security(("bearer" = [])),
     request_body = AskBody,
-    responses((status = 200, body = EstimateView), (status = 403, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 200, body = EstimateView), (status = 403, body = Problem), (status = 404, body = Problem),
+        (status = 422, body = Problem)))]
 #[post("/v1/chat/estimate")]
 pub(crate) async fn estimate(
     state: web::Data<State>,

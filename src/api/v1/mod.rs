@@ -12,6 +12,7 @@ pub(super) mod collections;
 pub(super) mod conversations;
 pub(super) mod estimate;
 pub(super) mod files;
+pub(super) mod filters;
 pub(super) mod keys;
 pub(super) mod messages;
 pub(super) mod models;

@@ -58,6 +58,7 @@ struct Belongings {
     key: String,
     assistant: String,
     tool: String,
+    filter: String,
 }
 
 /// An owner with an assistant, a document, a finished turn and a ticket: a row in every table.
@@ -94,6 +95,11 @@ async fn settled_in(world: &World, email: &str, secret: &str) -> (User, Belongin
     let (status, made) = user.post("/v1/tools", new).await;
     assert_eq!(status, 201, "{made}");
     let tool = made["id"].as_str().unwrap().to_owned();
+    let new = serde_json::json!({"name": "Nightfall", "stage": "input", "action": "redact",
+        "pattern": "nightfall"});
+    let (status, made) = user.post("/v1/filters", new).await;
+    assert_eq!(status, 201, "{made}");
+    let filter = made["id"].as_str().unwrap().to_owned();
     // The turn's own id does for the call that waits in it.
     let waits = format!(
         "INSERT INTO approvals (tenant_id, id, turn_id, call_id, tool, arguments)
@@ -101,9 +107,15 @@ async fn settled_in(world: &World, email: &str, secret: &str) -> (User, Belongin
         user.tenant_id
     );
     world.database.run(&waits).await;
+    let remembered = format!(
+        "INSERT INTO summaries (tenant_id, message_id, content)
+           VALUES ('{}', '{message}', 'It was about {secret}.')",
+        user.tenant_id
+    );
+    world.database.run(&remembered).await;
     world.database.run(&what_others_write(&user)).await;
     world.database.until("SELECT (count(*) = 0)::int::bigint AS n FROM ledger_batches").await;
-    (user, Belongings { file, turn, conversation, message, key, assistant, tool })
+    (user, Belongings { file, turn, conversation, message, key, assistant, tool, filter })
 }
 
 /// Rows of a tenant that its own work does not make: the operator's, and the sealer's.

@@ -23,7 +23,8 @@ fn method(name: &str) -> Method {
 async fn outcome(request: reqwest::RequestBuilder, message: &str) -> (u16, Value) {
     let body = json!({"text": "Hello?", "title": "Mine", "message_id": message, "version": 1,
         "collection": null, "approved": false, "name": "a_tool", "description": "A tool.",
-        "parameters": {"type": "object"}, "method": "GET", "url": "https://shop.test/"});
+        "parameters": {"type": "object"}, "method": "GET", "url": "https://shop.test/",
+        "stage": "input", "pattern": "nobody says this", "action": "block"});
     let body = body.to_string();
     // Some routes say it in a sentence to those who do not ask for problems.
     let request = request.header("accept", "application/problem+json");
@@ -47,6 +48,7 @@ impl Belongings {
             Some("api-keys") => &self.key,
             Some("models" | "assistants") => &self.assistant,
             Some("tools") => &self.tool,
+            Some("filters") => &self.filter,
             _ => panic!("{path} has an id of a new kind: let somebody own one and walk it"),
         }
     }
@@ -134,7 +136,8 @@ async fn a_colleagues_conversations_are_not_there_either() {
     let ben = world.user("ben@acme.test").await;
     let mut routes = routes_with_ids();
     // Those are everybody's or every owner's, these are for those who pay or look after models, and an owner sees all keys.
-    let shared = ["/v1/files", "/v1/api-keys", "/v1/models", "/v1/assistants", "/v1/tools"];
+    let shared =
+        ["/v1/files", "/v1/api-keys", "/v1/models", "/v1/assistants", "/v1/tools", "/v1/filters"];
     let seen = |path: &str| shared.iter().any(|beginning| path.starts_with(beginning));
     let of_turns = |path: &str| path.ends_with("/receipt") || path.ends_with("/attempts");
     routes.retain(|(_, path)| !seen(path) && !of_turns(path));

@@ -135,6 +135,8 @@ struct Shared {
     paths: Mutex<Vec<String>>,
     embeddings: Mutex<Vec<Value>>,
     embedding_scripts: Mutex<VecDeque<Script>>,
+    moderated: Mutex<Vec<Value>>,
+    moderation_scripts: Mutex<VecDeque<Script>>,
     heads: Mutex<Vec<String>>,
     gate: Semaphore,
     open: watch::Sender<usize>,
@@ -174,6 +176,8 @@ impl Provider {
             paths: Mutex::default(),
             embeddings: Mutex::default(),
             embedding_scripts: Mutex::default(),
+            moderated: Mutex::default(),
+            moderation_scripts: Mutex::default(),
             heads: Mutex::default(),
             gate: Semaphore::new(0),
             open: watch::channel(0).0,
@@ -202,6 +206,16 @@ impl Provider {
     /// The next request for vectors gets this instead.
     pub fn next_embedding(&self, script: Script) {
         self.shared.embedding_scripts.lock().unwrap().push_back(script);
+    }
+
+    /// The next question that is moderated gets this instead.
+    pub fn next_moderation(&self, script: Script) {
+        self.shared.moderation_scripts.lock().unwrap().push_back(script);
+    }
+
+    /// The requests to moderate so far.
+    pub fn moderated(&self) -> Vec<Value> {
+        self.shared.moderated.lock().unwrap().clone()
     }
 
     /// The texts of each request for vectors so far.
@@ -261,6 +275,9 @@ async fn converse(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()>
     let path = asked.split_whitespace().nth(1).unwrap_or_default().to_owned();
     if path.ends_with("/embeddings") {
         return embed(stream, shared, body).await;
+    }
+    if path.ends_with("/moderations") {
+        return moderate(stream, shared, body).await;
     }
     shared.heads.lock().unwrap().push(asked);
     shared.calls.fetch_add(1, Ordering::SeqCst);
@@ -330,6 +347,32 @@ async fn embed(mut stream: TcpStream, shared: &Shared, body: Value) -> std::io::
     let script = shared.embedding_scripts.lock().unwrap().pop_front();
     let script = script.unwrap_or_else(|| provider_vectors::script(&body));
     shared.embeddings.lock().unwrap().push(body);
+    reply(&mut stream, script).await
+}
+
+/// Answers a request to moderate: whoever speaks of an attack is flagged.
+async fn moderate(mut stream: TcpStream, shared: &Shared, body: Value) -> std::io::Result<()> {
+    let inputs = body["input"].as_array().unwrap().clone();
+    shared.moderated.lock().unwrap().push(body);
+    let script = shared.moderation_scripts.lock().unwrap().pop_front();
+    let script = script.unwrap_or_else(|| {
+        let judge = |text: &Value| {
+            json!({"flagged": text.as_str().unwrap().contains("attack"),
+            "categories": {}, "category_scores": {}})
+        };
+        let results: Vec<Value> = inputs.iter().map(judge).collect();
+        let answer = json!({"id": "modr-1", "model": "watch", "results": results});
+        let steps = vec![Step::Raw(answer.to_string().into_bytes())];
+        Script { content_type: "application/json", ..Script::steps(steps) }
+    });
+    if !script.answers {
+        return hung_up(&mut stream).await;
+    }
+    reply(&mut stream, script).await
+}
+
+/// Sends the bytes of a script.
+async fn reply(stream: &mut TcpStream, script: Script) -> std::io::Result<()> {
     stream.write_all(head(&script).as_bytes()).await?;
     for step in script.steps {
         if let Step::Raw(bytes) = step {
