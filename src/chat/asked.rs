@@ -18,6 +18,19 @@ pub struct Asked {
     pub draft: bool,
     /// A repeat with the same key attaches to the same turn.
     pub idempotency_key: Option<IdempotencyKey>,
+    pub wishes: Wishes,
+}
+
+/// How an answer is wished for. What is left out is the assistant's, or as the provider likes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wishes {
+    pub format: Format,
+    pub sampling: Sampling,
+    pub effort: Option<Effort>,
+    /// The longest answer.
+    pub max_output: Option<u32>,
+    /// SHA-256 of the request that wishes it, to tell a repeat from another request with the same key.
+    pub fingerprint: Vec<u8>,
 }
 
 /// What is to be answered.
@@ -43,16 +56,10 @@ pub enum What {
 pub struct Given {
     /// Not empty; the last one is what is answered.
     pub messages: Vec<ChatMessage>,
-    /// Of the client: their calls end the answer, and the client brings the results.
+    /// Of the client: their calls end the answer, and the client brings the results. Without any, an assistant
+    /// has its own.
     pub tools: Vec<Tool>,
     pub tool_choice: ToolChoice,
-    pub format: Format,
-    pub sampling: Sampling,
-    pub effort: Option<Effort>,
-    /// The longest answer that is wished for.
-    pub max_output: Option<u32>,
-    /// SHA-256 of the request, to tell a repeat from another request with the same key.
-    pub fingerprint: Vec<u8>,
 }
 
 impl Given {
@@ -61,6 +68,11 @@ impl Given {
     pub fn question(&self) -> String {
         let asked = self.messages.iter().rev().find(|message| message.role == Role::User);
         asked.map(ChatMessage::text).unwrap_or_default()
+    }
+
+    /// Whether an assistant may use its own tools.
+    pub(super) fn leaves_tools(&self) -> bool {
+        self.tools.is_empty() && self.tool_choice == ToolChoice::Auto
     }
 }
 

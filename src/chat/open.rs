@@ -6,7 +6,7 @@ use super::asked::{Asked, What};
 use super::opened::Opened;
 use super::service::ChatParts;
 use super::{history, prompt};
-use crate::llm::{ToolCall, tokens};
+use crate::llm::{Format, ToolCall, tokens};
 use crate::metering::{self, Ask, Prices};
 use crate::store::approvals::Approval;
 use crate::store::assistants::Assistant;
@@ -125,12 +125,17 @@ pub(super) async fn begin(
         (None, None, None) => return Err(Refused::NoMessage),
     };
     let decided = decided(tx, order).await?;
-    // A client that brings its prompt along brings its tools along, too.
-    let callable = given.is_none() && route.candidates.iter().any(|it| it.capabilities.tools);
+    let wishes = order.asked.wishes.clone();
+    // Not all models can call tools and keep to a format.
+    let callable = answers
+        && given.is_none_or(|given| given.leaves_tools())
+        && wishes.format == Format::Text
+        && route.candidates.iter().any(|it| it.capabilities.tools);
     let mut names = if callable { assistant.tools } else { Vec::new() };
     names.extend(decided.iter().map(|(call, _)| call.name.clone()));
     let tools = parts.toolbox.offer(tx, order.ctx.tenant, &names).await?;
-    let wished = given.and_then(|given| given.max_output).unwrap_or(u32::MAX);
+    // In a conversation that is not stored, nobody can be asked.
+    let tools = if given.is_some() { tools.unattended() } else { tools };
     let opened = Opened {
         question,
         text,
@@ -148,7 +153,8 @@ pub(super) async fn begin(
         history: Vec::new(),
         decided,
         given: given.map(Arc::clone),
-        max_output: parts.max_output_tokens.min(wished),
+        max_output: parts.max_output_tokens.min(wishes.max_output.unwrap_or(u32::MAX)),
+        wishes,
     };
     Ok((opened, stored))
 }
