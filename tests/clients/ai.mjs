@@ -85,7 +85,8 @@ const scenarios = {
     const other = new Chat({}, `${sdk} other`);
     await other.sendMessage({ text: "Go on." }); // the test lets all go on then
     await Promise.all([going, watching]);
-    await reloaded.resumeStream(); // nothing runs any more: nothing happens
+    // Nothing runs any more: nothing happens. (5.0.0 would say `submitted` for ever, whatever it is told.)
+    if (sdk !== "ai5_0") await reloaded.resumeStream();
     return { broken, ...said(same), reloaded: said(reloaded) };
   },
   async stop() {

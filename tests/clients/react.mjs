@@ -15,7 +15,8 @@ const built = await build({
   stdin: { contents: entry, loader: "jsx", resolveDir: process.cwd() },
   bundle: true, format: "esm", write: false, jsx: "automatic", define: { "process.env.NODE_ENV": '"production"' },
 });
-const { Chat, createElement, createRoot } = await import(`data:text/javascript;base64,${btoa(String.fromCharCode(...built.outputFiles[0].contents))}`);
+const module = Buffer.from(built.outputFiles[0].contents).toString("base64");
+const { Chat, createElement, createRoot } = await import(`data:text/javascript;base64,${module}`);
 
 /** A page with one chat. */
 class Page {

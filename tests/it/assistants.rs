@@ -232,10 +232,10 @@ async fn a_model_that_cannot_answer_is_not_published() {
         assert_eq!((status, &problem["code"]), (422, &json!("model_not_allowed")), "{why}");
         assert_eq!(problem["field"], "model", "{problem}");
     };
-    refused("nobody knows it").await;
     let model = |id: &str| json!({"id": id, "provider": "openai", "context_window": 8000, "max_output": 500});
-    operate("models", model("one")).await;
     operate("models", model("two")).await;
+    refused("nobody knows it").await;
+    operate("models", model("one")).await;
     operate("tenants/acme/models", json!({"models": ["two"]})).await;
     refused("it is not for this tenant").await;
     assert_eq!(olga.get(&path).await.1["version"], Value::Null, "it was not published");

@@ -2,6 +2,7 @@
 //! streamed or whole.
 
 use super::chunks::{Chunks, Head};
+use super::models::must_be_listed;
 use super::refusal::{no_model, shape};
 use super::request::{self, Wanted};
 use super::speech::{Delta, Listener, usage, with};
@@ -37,6 +38,7 @@ pub(crate) async fn completions(
     let read = web::block(move || request::parse(&body, key)).await;
     let wanted = read.map_err(|_died| Problem::invalid("The body cannot be read."))??;
     let Wanted { model, asked, stream, include_usage, calls } = wanted;
+    must_be_listed(&state, ctx, &model).await?;
     let watch = if stream { Some(Watch::open(&state, ctx).await?) } else { None };
     let accepted = state.chat.ask(ctx, asked).await.map_err(refused)?;
     let head = Head {

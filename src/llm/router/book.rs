@@ -21,7 +21,7 @@ pub(super) struct Shelf {
     /// Those that are enabled.
     pub(super) models: HashMap<String, Model>,
     pub(super) routes: HashMap<String, RouteRow>,
-    /// Nobody has described a model: there is the one of the settings.
+    /// Nobody has described a model: any name is passed on, as the settings say.
     pub(super) empty: bool,
 }
 

@@ -201,7 +201,9 @@ impl Catalogue {
         let wanted = if name == DEFAULT || alias.is_some() { &usual } else { name };
         match shelf.models.get(wanted) {
             Some(model) => Ok((vec![model.clone()], AfterCut::Continue)),
-            None if wanted == usual => Ok((vec![self.unlisted(wanted)], AfterCut::Continue)),
+            None if shelf.empty || wanted == usual => {
+                Ok((vec![self.unlisted(wanted)], AfterCut::Continue))
+            }
             None => Err(RouteError::Unknown(name.to_owned())),
         }
     }
