@@ -24,6 +24,7 @@ pub struct Asked {
 /// How an answer is wished for. What is left out is the assistant's, or as the provider likes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wishes {
+    pub tool_choice: ToolChoice,
     pub format: Format,
     pub sampling: Sampling,
     pub effort: Option<Effort>,
@@ -59,7 +60,6 @@ pub struct Given {
     /// Of the client: their calls end the answer, and the client brings the results. Without any, an assistant
     /// has its own.
     pub tools: Vec<Tool>,
-    pub tool_choice: ToolChoice,
 }
 
 impl Given {
@@ -68,11 +68,6 @@ impl Given {
     pub fn question(&self) -> String {
         let asked = self.messages.iter().rev().find(|message| message.role == Role::User);
         asked.map(ChatMessage::text).unwrap_or_default()
-    }
-
-    /// Whether an assistant may use its own tools.
-    pub(super) fn leaves_tools(&self) -> bool {
-        self.tools.is_empty() && self.tool_choice == ToolChoice::Auto
     }
 }
 

@@ -6,7 +6,7 @@ use super::asked::{Asked, What};
 use super::opened::Opened;
 use super::service::ChatParts;
 use super::{history, prompt};
-use crate::llm::{Format, ToolCall, tokens};
+use crate::llm::{Format, ToolCall, ToolChoice, tokens};
 use crate::metering::{self, Ask, Prices};
 use crate::store::approvals::Approval;
 use crate::store::assistants::Assistant;
@@ -128,7 +128,8 @@ pub(super) async fn begin(
     let wishes = order.asked.wishes.clone();
     // Not all models can call tools and keep to a format.
     let callable = answers
-        && given.is_none_or(|given| given.leaves_tools())
+        && given.is_none_or(|given| given.tools.is_empty())
+        && wishes.tool_choice == ToolChoice::Auto
         && wishes.format == Format::Text
         && route.candidates.iter().any(|it| it.capabilities.tools);
     let mut names = if callable { assistant.tools } else { Vec::new() };

@@ -74,11 +74,10 @@ impl Opened {
             }
         }
         let theirs = self.given.as_ref().filter(|given| !given.tools.is_empty());
-        let choice = self.given.as_ref().map(|given| given.tool_choice.clone());
-        let Wishes { format, sampling, effort, .. } = self.wishes.clone();
+        let Wishes { tool_choice, format, sampling, effort, .. } = self.wishes.clone();
         ChatRequest {
             tools: theirs.map_or_else(|| self.tools.definitions(), |given| given.tools.clone()),
-            tool_choice: choice.unwrap_or_default(),
+            tool_choice,
             format,
             sampling: Sampling {
                 temperature: sampling.temperature.or(self.temperature),

@@ -7,7 +7,7 @@ use crate::api::problem::{Code, Problem};
 use crate::api::state::State;
 use crate::api::stream::Watch;
 use crate::chat::{Accepted, Asked, Given, Part, UsageData, What, Wishes};
-use crate::llm::{self, ChatMessage, ToolChoice};
+use crate::llm::{self, ChatMessage};
 use crate::store::DbError;
 use crate::store::assistants::Assistant;
 use crate::store::turns::Turn;
@@ -102,7 +102,7 @@ impl Asking {
         tx.commit().await?;
         let found = found.map_err(DbError::from)?;
         let assistant = found.ok_or_else(|| Problem::not_found("specialist"))?;
-        let given = Given { messages, tools: Vec::new(), tool_choice: ToolChoice::default() };
+        let given = Given { messages, tools: Vec::new() };
         let asked = Asked {
             what: What::Given(Arc::new(given)),
             assistant: Some(assistant.id.to_string()),

@@ -99,13 +99,13 @@ pub(super) fn parse(body: &[u8], key: Option<IdempotencyKey>) -> Result<Wanted, 
     let conversation = conversation(metadata)?;
     let messages = messages::parse(of.take("messages")?.unwrap_or_default())?;
     let tools = tools(&mut of)?;
-    let tool_choice = tool_choice(&mut of, &tools)?;
     let calls = match (tools.is_empty(), of.take("parallel_tool_calls")?) {
         (true, _) => Calls::Ours,
         (false, Some(false)) => Calls::First,
         (false, _) => Calls::All,
     };
     let wishes = Wishes {
+        tool_choice: tool_choice(&mut of, &tools)?,
         format: format(&mut of)?,
         sampling: sampling(&mut of)?,
         effort: of.take::<Effort>("reasoning_effort")?,
@@ -113,7 +113,7 @@ pub(super) fn parse(body: &[u8], key: Option<IdempotencyKey>) -> Result<Wanted, 
         fingerprint: Sha256::digest(body).to_vec(),
     };
     let what = match conversation {
-        None => What::Given(Arc::new(Given { messages, tools, tool_choice })),
+        None => What::Given(Arc::new(Given { messages, tools })),
         Some(id) if tools.is_empty() => {
             let last = messages.last().map(ChatMessage::text).unwrap_or_default();
             What::parse(Some(id), Some(&last), None, None)?

@@ -38,7 +38,7 @@ fn what_is_used() {
         (["END".to_owned()].as_slice(), Some(20))
     );
     assert_eq!(
-        (wishes.effort, &given.tool_choice),
+        (wishes.effort, &wishes.tool_choice),
         (Some(Effort::Low), &ToolChoice::Named("add".into()))
     );
     assert!(given.tools[0].strict && given.tools[0].parameters["type"] == "object");
@@ -91,12 +91,13 @@ fn what_is_refused_and_by_which_name() {
 fn a_stored_conversation_goes_on_with_the_last_message() {
     let id = ConversationId::new();
     let wishes = json!({"metadata": {"conversation_id": id}, "temperature": 1, "max_tokens": 9,
-        "response_format": {"type": "json_object"}});
+        "response_format": {"type": "json_object"}, "tool_choice": "none"});
     let asked = read(&wishes).unwrap().asked;
     assert_eq!(asked.conversation(), Some(id));
     assert_eq!(asked.question().unwrap().as_str(), "Hi");
-    let Wishes { format, sampling, max_output, .. } = asked.wishes;
-    assert_eq!((format, sampling.temperature, max_output), (Format::Json, Some(1.0), Some(9)));
+    let Wishes { tool_choice, format, sampling, max_output, .. } = asked.wishes;
+    assert_eq!((tool_choice, format), (ToolChoice::Never, Format::Json));
+    assert_eq!((sampling.temperature, max_output), (Some(1.0), Some(9)));
     let tools = json!([{"type": "function", "function": {"name": "add"}}]);
     let refused = read(&json!({"metadata": {"conversation_id": id}, "tools": tools})).unwrap_err();
     assert_eq!(refused.more["param"], "tools");
