@@ -7,7 +7,8 @@ use super::problem::Problem;
 use super::v1::{
     approvals, assistant_edits, assistant_versions, assistants, attempts, auth, billing, chat,
     collections, conversations, estimate, files, filters, keys, messages, models, operator, quota,
-    receipt, server, tenant_embeddings, tenant_models, tools, turns, upload, usage, usage_csv,
+    receipt, server, tenant_embeddings, tenant_models, tickets, tools, turns, upload, usage,
+    usage_csv,
 };
 use super::{health, stream};
 use actix_web::{HttpResponse, get};
@@ -24,7 +25,8 @@ use utoipa_swagger_ui::SwaggerUi;
     ),
     paths(
         health::healthz, health::readyz, health::metrics, server::server,
-        auth::request_code, auth::verify_code, auth::refresh, auth::logout, auth::me, auth::ws_tickets,
+        auth::request_code, auth::verify_code, auth::refresh, auth::logout, auth::me, tickets::of_socket,
+        tickets::of_turn, tickets::of_file,
         assistants::list, assistants::get, assistant_edits::create, assistant_edits::edit, assistant_edits::publish,
         assistant_edits::roll_back, assistant_edits::remove, assistant_versions::list,
         assistant_versions::try_draft, collections::list, collections::file_under,

@@ -1,4 +1,5 @@
-//! Who a request is from: the bearer, a token or a key, and a tenant header that may only agree with it.
+//! Who a request is from: the bearer, a token or a key, and a tenant header that may only agree with it; or who
+//! reads an event stream with a ticket in its address.
 
 use super::problem::{Code, Problem};
 use super::scopes;
@@ -7,7 +8,8 @@ use crate::types::Ctx;
 use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, TryFutureExt};
+use serde::Deserialize;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -43,9 +45,51 @@ impl FromRequest for Principal {
     }
 }
 
-async fn verify(request: HttpRequest) -> Result<(web::Data<State>, Ctx), Problem> {
+/// The verified reader of an event stream: the caller, or whoever the ticket in the query is from.
+pub(super) struct Reader {
+    pub(super) ctx: Ctx,
+    /// A browser's `EventSource`, which sends no header but `Last-Event-ID`.
+    pub(super) by_ticket: bool,
+}
+
+#[derive(Deserialize)]
+struct Ticket {
+    ticket: String,
+}
+
+impl FromRequest for Reader {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let ticket = match request.headers().contains_key(header::AUTHORIZATION) {
+            true => None,
+            false => web::Query::<Ticket>::from_query(request.query_string()).ok(),
+        };
+        let Some(web::Query(Ticket { ticket })) = ticket else {
+            let principal = Principal::from_request(request, payload);
+            return principal.map_ok(|Principal(ctx)| Self { ctx, by_ticket: false }).boxed_local();
+        };
+        let request = request.clone();
+        let reader = async move {
+            let of = request.match_info().query("id").parse();
+            let of = of.map_err(|_no_id| Problem::not_found("resource"))?;
+            let ctx = state(&request)?.tickets.read(&ticket, of).await?;
+            known(&request, ctx);
+            scopes::check(ctx, request.method(), &request.match_pattern().unwrap_or_default())?;
+            Ok(Self { ctx, by_ticket: true })
+        };
+        reader.boxed_local()
+    }
+}
+
+fn state(request: &HttpRequest) -> Result<web::Data<State>, Problem> {
     let state = request.app_data::<web::Data<State>>().cloned();
-    let state = state.ok_or_else(|| Problem::new(Code::Internal, "No state."))?;
+    state.ok_or_else(|| Problem::new(Code::Internal, "No state."))
+}
+
+async fn verify(request: HttpRequest) -> Result<(web::Data<State>, Ctx), Problem> {
+    let state = state(&request)?;
     let token = bearer(&request).ok_or_else(|| {
         Problem::new(
             Code::Unauthenticated,

@@ -10,7 +10,8 @@ use super::stream::ws_chat;
 use super::v1::{
     approvals, assistant_edits, assistant_versions, assistants, attempts, auth, billing, chat,
     collections, conversations, estimate, files, filters, keys, messages, models, operator, quota,
-    receipt, server, tenant_embeddings, tenant_models, tools, turns, upload, usage, usage_csv,
+    receipt, server, tenant_embeddings, tenant_models, tickets, tools, turns, upload, usage,
+    usage_csv,
 };
 use super::{asyncapi, health, openapi, page};
 use actix_web::http::header;
@@ -63,7 +64,7 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .service(auth::refresh)
             .service(auth::logout)
             .service(auth::me)
-            .service(auth::ws_tickets)
+            .configure(tickets)
             .service(upload::upload)
             .service(files::list)
             .service(files::get)
@@ -102,6 +103,10 @@ pub fn configure(state: State) -> impl FnOnce(&mut web::ServiceConfig) {
             .default_service(web::to(nothing_here));
         config.configure(for_tools).configure(for_the_operator);
     }
+}
+
+fn tickets(config: &mut web::ServiceConfig) {
+    config.service(tickets::of_socket).service(tickets::of_turn).service(tickets::of_file);
 }
 
 fn for_tools(config: &mut web::ServiceConfig) {

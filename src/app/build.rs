@@ -283,6 +283,16 @@ fn cors(state: &State) -> Cors {
         "ratelimit-policy",
         "docent-quota",
         "content-disposition",
+        "etag",
+        "retry-after",
+        // What OpenAI's clients read.
+        "x-should-retry",
+        "x-ratelimit-limit-requests",
+        "x-ratelimit-remaining-requests",
+        "x-ratelimit-reset-requests",
+        "x-ratelimit-limit-tokens",
+        "x-ratelimit-remaining-tokens",
+        "x-ratelimit-reset-tokens",
     ];
     let mut cors = Cors::default()
         .allow_any_method()

@@ -20,6 +20,20 @@ pub struct Asked {
     pub draft: bool,
     /// A repeat with the same key attaches to the same turn.
     pub idempotency_key: Option<IdempotencyKey>,
+    pub wishes: Wishes,
+}
+
+/// How an answer is wished for. What is left out is the assistant's, or as the provider likes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wishes {
+    pub tool_choice: ToolChoice,
+    pub format: Format,
+    pub sampling: Sampling,
+    pub effort: Option<Effort>,
+    /// The longest answer.
+    pub max_output: Option<u32>,
+    /// SHA-256 of the request that wishes it, to tell a repeat from another request with the same key.
+    pub fingerprint: Vec<u8>,
 }
 
 /// What is to be answered.
@@ -45,16 +59,9 @@ pub enum What {
 pub struct Given {
     /// Not empty; the last one is what is answered.
     pub messages: Vec<ChatMessage>,
-    /// Of the client: their calls end the answer, and the client brings the results.
+    /// Of the client: their calls end the answer, and the client brings the results. Without any, an assistant
+    /// has its own.
     pub tools: Vec<Tool>,
-    pub tool_choice: ToolChoice,
-    pub format: Format,
-    pub sampling: Sampling,
-    pub effort: Option<Effort>,
-    /// The longest answer that is wished for.
-    pub max_output: Option<u32>,
-    /// SHA-256 of the request, to tell a repeat from another request with the same key.
-    pub fingerprint: Vec<u8>,
 }
 
 impl Given {

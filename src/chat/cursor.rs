@@ -78,6 +78,13 @@ impl Cursor {
         batch
     }
 
+    /// True when nothing will come: the reader has the end of the log already.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        let progress = *self.progress.borrow();
+        progress.ended && !progress.failed && progress.len == self.next
+    }
+
     /// How long this reader has been behind the log without catching up once.
     #[must_use]
     pub fn behind_for(&self) -> Duration {

@@ -41,7 +41,7 @@ mod turn;
 mod unsettled;
 
 pub use accepted::{Accepted, Refused};
-pub use asked::{Asked, AskedError, Given, What};
+pub use asked::{Asked, AskedError, Given, What, Wishes};
 pub use cursor::{Batch, Cursor};
 pub use estimate::{Estimate, Verdict};
 pub use feed::{ConversationEvent, Feed, Subscription};

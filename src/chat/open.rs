@@ -9,7 +9,7 @@ use super::prompt;
 use super::search::Search;
 use super::service::ChatParts;
 use super::tool_step::most_embedded;
-use crate::llm::{ToolCall, tokens};
+use crate::llm::{Format, ToolCall, ToolChoice, tokens};
 use crate::metering::{self, Ask, Grant, Prices};
 use crate::store::approvals::Approval;
 use crate::store::assistants::Assistant;
@@ -136,12 +136,18 @@ pub(super) async fn begin(
     };
     let text = rules.input(billed_to, &text)?.unwrap_or(text);
     let decided = decided(&mut tx, order).await?;
-    // A client that brings its prompt along brings its tools along, too.
-    let callable = given.is_none() && route.candidates.iter().any(|it| it.capabilities.tools);
+    let wishes = order.asked.wishes.clone();
+    // Not all models can call tools and keep to a format.
+    let callable = answers
+        && given.as_ref().is_none_or(|given| given.tools.is_empty())
+        && wishes.tool_choice == ToolChoice::Auto
+        && wishes.format == Format::Text
+        && route.candidates.iter().any(|it| it.capabilities.tools);
     let mut names = if callable { assistant.tools } else { Vec::new() };
     names.extend(decided.iter().map(|(call, _)| call.name.clone()));
     let tools = parts.toolbox.offer(&mut tx, tenant, &names).await?;
-    let wished = given.as_ref().and_then(|given| given.max_output).unwrap_or(u32::MAX);
+    // In a conversation that is not stored, nobody can be asked.
+    let tools = if given.is_some() { tools.unattended() } else { tools };
     let opened = Opened {
         question,
         text,
@@ -160,7 +166,8 @@ pub(super) async fn begin(
         decided,
         given,
         rules,
-        max_output: parts.max_output_tokens.min(wished),
+        max_output: parts.max_output_tokens.min(wishes.max_output.unwrap_or(u32::MAX)),
+        wishes,
     };
     Ok((tx, opened, stored))
 }

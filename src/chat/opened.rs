@@ -1,6 +1,6 @@
 //! An opened turn: all that its answer is made from.
 
-use super::asked::Given;
+use super::asked::{Given, Wishes};
 use super::history::{self, History};
 use super::prompt;
 use crate::embedding::Space;
@@ -46,6 +46,7 @@ pub(super) struct Opened {
     /// What is kept out of the answer.
     pub(super) rules: Arc<Rules>,
     pub(super) max_output: u32,
+    pub(super) wishes: Wishes,
 }
 
 impl Opened {
@@ -77,24 +78,24 @@ impl Opened {
             messages.extend(summary.map(|summary| ChatMessage::new(Role::System, summary)));
             messages.push(ChatMessage::new(Role::System, prompt::quoted(passages)));
         }
-        let Some(given) = &self.given else {
-            messages.extend_from_slice(&self.history.messages);
-            messages.push(ChatMessage::new(Role::User, self.text.as_str()));
-            let mut request = ChatRequest::new("", messages, self.max_output);
-            request.sampling.temperature = self.temperature;
-            request.tools = self.tools.definitions();
-            return request;
-        };
-        messages.extend_from_slice(&given.messages);
+        match &self.given {
+            Some(given) => messages.extend_from_slice(&given.messages),
+            None => {
+                messages.extend_from_slice(&self.history.messages);
+                messages.push(ChatMessage::new(Role::User, self.text.as_str()));
+            }
+        }
+        let theirs = self.given.as_ref().filter(|given| !given.tools.is_empty());
+        let Wishes { tool_choice, format, sampling, effort, .. } = self.wishes.clone();
         ChatRequest {
-            tools: given.tools.clone(),
-            tool_choice: given.tool_choice.clone(),
-            format: given.format.clone(),
+            tools: theirs.map_or_else(|| self.tools.definitions(), |given| given.tools.clone()),
+            tool_choice,
+            format,
             sampling: Sampling {
-                temperature: given.sampling.temperature.or(self.temperature),
-                ..given.sampling.clone()
+                temperature: sampling.temperature.or(self.temperature),
+                ..sampling
             },
-            effort: given.effort,
+            effort,
             ..ChatRequest::new("", messages, self.max_output)
         }
     }

@@ -383,7 +383,8 @@ fn fingerprint(asked: &Asked) -> Vec<u8> {
             hash.update([0, 4, u8::from(*approved)]);
             hash.update(approval.uuid());
         }
-        What::Given(given) => hash.update([&[0, 3], given.fingerprint.as_slice()].concat()),
+        What::Given(_) => hash.update([0, 3]), // the wishes' is of the whole request
     }
+    hash.update(&asked.wishes.fingerprint);
     hash.finalize().to_vec()
 }

@@ -1,5 +1,6 @@
 //! What an embedder is, and how it fails.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -35,6 +36,11 @@ pub trait Embedder: Send + Sync {
 
     /// The length of each vector.
     fn dimensions(&self) -> usize;
+
+    /// The same model with shorter vectors, where it can make them.
+    fn shortened(&self, _dimensions: usize) -> Option<Arc<dyn Embedder>> {
+        None
+    }
 
     /// Embeds any number of texts; batches as its provider needs. An empty text is allowed.
     fn embed(&self, texts: Vec<String>) -> BoxFuture<'_, Result<Embedded, EmbedError>>;

@@ -18,6 +18,16 @@ impl Space {
     pub fn new(id: i32, embedder: Arc<dyn Embedder>) -> Self {
         Self { id, embedder }
     }
+
+    /// For vectors that are not kept: so many numbers each. `None`: its model cannot do that.
+    #[must_use]
+    pub fn of_length(self, dimensions: usize) -> Option<Self> {
+        if dimensions == self.dimensions() {
+            return Some(self);
+        }
+        let embedder = self.embedder.shortened(dimensions)?;
+        Some(Self { embedder, ..self })
+    }
 }
 
 impl Deref for Space {

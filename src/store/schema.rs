@@ -845,6 +845,7 @@ diesel::table! {
         ticket_hash -> Bytea,
         expires_at -> Timestamptz,
         api_key_id -> Nullable<Uuid>,
+        stream_of -> Nullable<Uuid>,
     }
 }
 

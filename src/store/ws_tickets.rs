@@ -1,4 +1,5 @@
-//! One-use tickets that open a WebSocket: browsers cannot send an Authorization header there.
+//! Tickets, for where browsers cannot send an Authorization header: one opens a WebSocket once, another one
+//! event stream as often as it breaks.
 
 use super::Conn;
 use super::schema::ws_tickets;
@@ -19,6 +20,8 @@ pub struct WsTicket {
     pub expires_at: DateTime<Utc>,
     /// The key that it was got with.
     pub api_key_id: Option<ApiKeyId>,
+    /// The turn or file whose events it shows; `None`: it opens a WebSocket.
+    pub stream_of: Option<Uuid>,
 }
 
 impl WsTicket {
@@ -27,13 +30,26 @@ impl WsTicket {
         Ok(())
     }
 
-    /// Takes the ticket out: whoever gets the row is the only one.
+    /// Takes a WebSocket's ticket out: whoever gets the row is the only one.
     pub async fn take(conn: &mut Conn, tenant: TenantId, id: Uuid) -> QueryResult<Option<Self>> {
-        diesel::delete(ws_tickets::table.find((tenant, id)))
+        let row = ws_tickets::table.find((tenant, id));
+        diesel::delete(row.filter(ws_tickets::stream_of.is_null()))
             .returning(Self::as_returning())
             .get_result(conn)
             .await
             .optional()
+    }
+
+    /// The ticket of an event stream, which stays.
+    pub async fn find(
+        conn: &mut Conn,
+        tenant: TenantId,
+        id: Uuid,
+        stream_of: Uuid,
+    ) -> QueryResult<Option<Self>> {
+        let row = ws_tickets::table.find((tenant, id));
+        let row = row.filter(ws_tickets::stream_of.eq(stream_of)).select(Self::as_select());
+        row.first(conn).await.optional()
     }
 }
 

@@ -29,6 +29,13 @@ impl Offer {
         self.builtin.iter().map(|tool| tool.definition()).chain(own).collect()
     }
 
+    /// Without those that somebody has to agree to.
+    #[must_use]
+    pub fn unattended(mut self) -> Self {
+        self.own.retain(|tool| !tool.needs_approval);
+        self
+    }
+
     /// True when there is nothing to call.
     #[must_use]
     pub fn is_empty(&self) -> bool {

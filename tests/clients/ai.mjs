@@ -1,5 +1,5 @@
 // What a page does with Vercel's AI SDK, without the page: the chat that `useChat` wraps, with its own transport.
-// Says what came of it as one line of JSON. Arguments: a scenario, and which of its majors (ai5, ai6, ai7).
+// Says what came of it as one line of JSON. Arguments: a scenario, and which of its versions (ai5_0 is 5.0.0; ai5, ai6, ai7).
 
 const [scenario, sdk] = process.argv.slice(2);
 const { AbstractChat, DefaultChatTransport } = await import(sdk);
@@ -74,7 +74,7 @@ const scenarios = {
     await asking;
     const broken = said(chat);
     let same = chat;
-    if (sdk === "ai5") { // appends the answer to the piece that it has: it needs a new chat
+    if (sdk.startsWith("ai5")) { // appends the answer to the piece that it has: it needs a new chat
       same = new Chat();
       same.messages = chat.messages.slice(0, -1);
     }
@@ -85,7 +85,8 @@ const scenarios = {
     const other = new Chat({}, `${sdk} other`);
     await other.sendMessage({ text: "Go on." }); // the test lets all go on then
     await Promise.all([going, watching]);
-    await reloaded.resumeStream(); // nothing runs any more: nothing happens
+    // Nothing runs any more: nothing happens. (5.0.0 would say `submitted` for ever, whatever it is told.)
+    if (sdk !== "ai5_0") await reloaded.resumeStream();
     return { broken, ...said(same), reloaded: said(reloaded) };
   },
   async stop() {

@@ -11,7 +11,7 @@ async function error(call) {
     await call();
   } catch (e) {
     if (!(e instanceof OpenAI.APIError)) throw e;
-    return { class: e.constructor.name, status: e.status, type: e.type, code: e.code, param: e.param, message: e.error?.message, request_id: e.requestID, retry_after: e.headers?.get("retry-after") ?? null };
+    return { class: e.constructor.name, status: e.status, type: e.type, code: e.code, param: e.param, message: e.error?.message, request_id: e.requestID, retry_after: e.headers?.get("retry-after") ?? null, left: e.headers?.get("x-ratelimit-remaining-requests") ?? null };
   }
   return null;
 }
@@ -65,16 +65,46 @@ const scenarios = {
     const messages = [{ role: "user", content: "How long is the notice period?" }];
     const whole = await client.chat.completions.create({ model: "default", messages });
     const stream = await streamed({ model: "default", messages });
-    const goesOn = await client.chat.completions.create({ model: "default", messages, metadata: { conversation_id: model } });
+    const goesOn = await client.chat.completions.create({ model: "default", messages, metadata: { conversation_id: model }, temperature: 0.25, top_p: 0.5, max_completion_tokens: 40, stop: ["END"] });
     return { whole: whole.citations.length, stream: stream.citations, goes_on: goesOn.choices[0].message.content };
   },
   async wrong() {
     const user = [{ role: "user", content: "Hi" }];
     const asking = (more) => error(() => client.chat.completions.create({ model: "gpt-4o-mini", messages: user, ...more }));
     const remote = [{ role: "user", content: [{ type: "image_url", image_url: { url: "https://example.com/a.png" } }] }];
-    const refused = { n: await asking({ n: 2 }), remote: await asking({ messages: remote }), whole: await asking({}) };
+    const refused = { n: await asking({ n: 2 }), unknown: await asking({ model: "gpt-9" }), remote: await asking({ messages: remote }), whole: await asking({}) };
     const failed = await streamed({ model: "gpt-4o-mini", messages: user }).catch((e) => e.message);
     return { ...refused, stream: failed };
+  },
+  async clerk() {
+    const messages = [{ role: "user", content: "What is six times seven?" }];
+    const whole = (await client.chat.completions.create({ model: "clerk", messages })).choices[0];
+    const stream = await streamed({ model: "clerk", messages });
+    const own = await client.chat.completions.create({ model: "clerk", messages, tools: [ADD] });
+    return { whole: [whole.message.content, whole.finish_reason, whole.message.tool_calls ?? null], stream, own: own.choices[0].message.tool_calls[0].function.name };
+  },
+  async helpers() {
+    const asked = { model: "gpt-4o-mini", messages: [{ role: "user", content: "A city." }] };
+    const add = { ...ADD.function, parse: JSON.parse, function: ({ a }) => `${a + 2}` };
+    const tool = await client.chat.completions.runTools({ ...asked, stream: true, tools: [{ type: "function", function: add }] }).finalContent();
+    const streamed = JSON.parse(await client.chat.completions.stream(asked).finalContent());
+    const { data, response } = await client.chat.completions.create(asked).withResponse();
+    const one = async () => {
+      let text = "";
+      for await (const chunk of await client.chat.completions.create({ ...asked, stream: true })) text += chunk.choices[0].delta.content ?? "";
+      return text;
+    };
+    return { tool, streamed: streamed.name, turn: response.headers.get("x-turn-id"), raw: data.choices[0].message.content, at_once: await Promise.all([one(), one()]) };
+  },
+  /** Reads a word and hangs up. */
+  async leaves() {
+    const { data, response } = await client.chat.completions.create({ model: "gpt-4o-mini", messages: [{ role: "user", content: "Count." }], stream: true }).withResponse();
+    let word;
+    for await (const chunk of data) {
+      word = chunk.choices[0].delta.content;
+      if (word) break; // which aborts the request
+    }
+    return { word: word.split(" ")[0], turn: response.headers.get("x-turn-id") };
   },
   async models() {
     const ids = [];

@@ -23,6 +23,7 @@ def error(call):
             "message": e.body["message"],
             "request_id": e.request_id,
             "retry_after": headers.get("retry-after"),
+            "left": headers.get("x-ratelimit-remaining-requests"),
         }
     return None
 
@@ -128,7 +129,8 @@ def assistant():
     messages = [{"role": "user", "content": "How long is the notice period?"}]
     whole = client.chat.completions.create(model="default", messages=messages)
     stream = streamed(model="default", messages=messages)
-    goes_on = client.chat.completions.create(model="default", messages=messages, metadata={"conversation_id": sys.argv[2]})
+    stored = {"conversation_id": sys.argv[2]}
+    goes_on = client.chat.completions.create(model="default", messages=messages, metadata=stored, temperature=0.25, top_p=0.5, max_completion_tokens=40, stop=["END"])
     return {"whole": len(whole.model_extra["citations"]), "stream": stream["citations"], "goes_on": goes_on.choices[0].message.content}
 
 
@@ -144,8 +146,50 @@ def wrong():
         streamed(model="gpt-4o-mini", messages=user)
     except openai.APIError as e:
         failed = e.message
-    return {"n": asking(n=2), "remote": asking(messages=remote), "whole": asking(), "stream": failed}
+    return {"n": asking(n=2), "unknown": asking(model="gpt-9"), "remote": asking(messages=remote), "whole": asking(), "stream": failed}
 
 
-SCENARIOS = [models, embeddings, refused, chat, tools, schema, assistant, wrong]
+def clerk():
+    messages = [{"role": "user", "content": "What is six times seven?"}]
+    whole = client.chat.completions.create(model="clerk", messages=messages).choices[0]
+    stream = streamed(model="clerk", messages=messages)
+    own = client.chat.completions.create(model="clerk", messages=messages, tools=[ADD])
+    return {"whole": [whole.message.content, whole.finish_reason, whole.message.tool_calls], "stream": stream, "own": own.choices[0].message.tool_calls[0].function.name}
+
+
+def helpers():
+    import asyncio
+
+    import pydantic
+
+    class City(pydantic.BaseModel):
+        name: str
+
+    asked = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "A city."}]}
+    with client.chat.completions.stream(response_format=City, **asked) as stream:
+        for _ in stream:
+            pass
+        final = stream.get_final_completion().choices[0]
+    raw = client.chat.completions.with_raw_response.create(**asked)
+
+    async def at_once():
+        async with openai.AsyncOpenAI(max_retries=0) as own:
+
+            async def one():
+                return "".join([chunk.choices[0].delta.content or "" async for chunk in await own.chat.completions.create(stream=True, **asked)])
+
+            return await asyncio.gather(one(), one())
+
+    return {"tool": None, "streamed": final.message.parsed.name, "turn": raw.headers["x-turn-id"], "raw": raw.parse().choices[0].message.content, "at_once": asyncio.run(at_once())}
+
+
+def leaves():
+    """Reads a word and hangs up."""
+    stream = client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "Count."}], stream=True)
+    word = next(chunk.choices[0].delta.content for chunk in stream if chunk.choices[0].delta.content)
+    stream.close()
+    return {"word": word.split()[0], "turn": stream.response.headers["x-turn-id"]}
+
+
+SCENARIOS = [models, embeddings, refused, chat, tools, schema, assistant, wrong, clerk, helpers, leaves]
 print(json.dumps({scenario.__name__: scenario for scenario in SCENARIOS}[sys.argv[1]]()))

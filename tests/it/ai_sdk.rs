@@ -1,9 +1,11 @@
-//! Pages made with Vercel's AI SDK, with its last three majors: `useChat` without React.
+//! Pages made with Vercel's AI SDK, with its last three majors and the oldest version that docent speaks to: `useChat`
+//! without React, and the component of the documentation with it.
 
-use crate::support::{Client, Script, Step, User, World, WorldOptions};
+use crate::support::{Client, Script, Step, Stream, User, World, WorldOptions};
+use reqwest::Method;
 use serde_json::{Value, json};
 
-const SDKS: [&str; 3] = ["ai5", "ai6", "ai7"];
+const SDKS: [&str; 4] = ["ai5_0", "ai5", "ai6", "ai7"];
 
 async fn plays(user: &User, scenario: &str, sdk: &str) -> Value {
     let script = include_str!("../clients/ai.mjs");
@@ -183,5 +185,46 @@ async fn ai_sdk_clients_read_a_turn_of_two_steps() {
         );
         assert_eq!(said["status"], "ready");
     }
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_react_component_of_the_documentation_resumes_and_stops() {
+    let world = World::start().await;
+    let (_, program) = program(&world).await;
+    let document = include_str!("../../docs/ai-sdk.md");
+    let (_, example) = document.split_once("```jsx\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    world.provider.next(Script::held(6, 3));
+    world.provider.next(Script::held(50, 3));
+    let lets_go = async {
+        world.provider.until_waiting(2).await;
+        world.provider.release(); // the one that was asked first
+    };
+    let (script, arguments) = (include_str!("../clients/react.mjs"), [example]);
+    let (said, ()) = tokio::join!(Client::Node.runs(script, &arguments, &program), lets_go);
+    world.provider.until_closed().await;
+    assert_eq!(said, json!({"reloaded": "w0 w1 w2 w3 w4 w5 ", "stopped": "w0 w1 w2 "}));
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_asked_twice_with_a_key_is_one_turn() {
+    let world = World::start().await;
+    let (anna, program) = program(&world).await;
+    let asks = async |text: &str| {
+        let parts = json!([{"type": "text", "text": text}]);
+        let messages = json!([{"id": "m1", "role": "user", "parts": parts}]);
+        let body = json!({"id": "my-chat", "messages": messages, "trigger": "submit-message"});
+        let request = program.request(Method::POST, "/api/chat").header("idempotency-key", "k1");
+        let request = request.header("accept", "application/problem+json").body(body.to_string());
+        Stream::new(request.send().await.unwrap())
+    };
+    let first = asks("Hello?").await.answer().await;
+    assert_eq!(asks("Hello?").await.answer().await.events, first.events, "the same, once more");
+    let mut other = asks("Hello, you?").await;
+    assert_eq!((other.status, other.next().await), (422, None), "another question");
+    assert_eq!(world.provider.calls(), 1);
+    assert_eq!(anna.messages(&first.conversation).await.len(), 2);
     world.database.check_books().await;
 }

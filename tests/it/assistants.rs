@@ -1,6 +1,6 @@
 //! Assistants: written as drafts, tried, published, taken back, and limited to some documents.
 
-use crate::support::{User, World};
+use crate::support::{User, World, WorldOptions};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -211,6 +211,39 @@ async fn what_is_wrong_with_an_assistant_is_said_with_its_field() {
     );
     let (_, same) = olga.get(&format!("/v1/assistants/{id}")).await;
     assert_eq!((&same["revision"], &same["draft"]["name"]), (&json!(1), &json!("Pirate")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_cannot_answer_is_not_published() {
+    let settings = vec![("OPERATOR_TOKEN", "the-operators-own-token".to_owned())];
+    let world = World::with(WorldOptions { settings, ..WorldOptions::default() }).await;
+    let olga = owner(&world, "olga@acme.test").await;
+    let operate = async |path: &str, body: Value| {
+        let put = world.http.put(format!("{}/v1/operator/{path}", world.base));
+        let put = put.bearer_auth("the-operators-own-token");
+        let put = put.header("content-type", "application/json").body(body.to_string());
+        assert!(put.send().await.unwrap().status().is_success(), "{path}");
+    };
+    let id = drafts(&olga, "pirate", json!({"model": "one"})).await;
+    let path = format!("/v1/assistants/{id}");
+    let publish = format!("{path}/publish");
+    let refused = async |why: &str| {
+        let (status, problem) = olga.post(&publish, json!({})).await;
+        assert_eq!((status, &problem["code"]), (422, &json!("model_not_allowed")), "{why}");
+        assert_eq!(problem["field"], "model", "{problem}");
+    };
+    let model = |id: &str| json!({"id": id, "provider": "openai", "context_window": 8000, "max_output": 500});
+    operate("models", model("two")).await;
+    refused("nobody knows it").await;
+    operate("models", model("one")).await;
+    operate("tenants/acme/models", json!({"models": ["two"]})).await;
+    refused("it is not for this tenant").await;
+    assert_eq!(olga.get(&path).await.1["version"], Value::Null, "it was not published");
+    operate("routes", json!({"name": "quick", "models": ["one", "two"]})).await;
+    for model in [json!("two"), json!("quick"), Value::Null] {
+        assert_eq!(olga.patch(&path, json!({"model": model})).await.0, 200);
+        assert_eq!(olga.post(&publish, json!({})).await.0, 200, "{model}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

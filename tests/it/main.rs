@@ -25,6 +25,7 @@ mod browser;
 mod chaos;
 mod chat;
 mod cli;
+mod clients;
 mod conformance;
 mod conversations;
 mod documents;

@@ -1,6 +1,9 @@
 //! Programs written for OpenAI's API, with OpenAI's own clients.
 
-use crate::support::{Client, Script, Step, User, World, WorldOptions};
+use crate::support::provider_vectors;
+use crate::support::{Client, Script, Step, Stream, User, World, WorldOptions};
+use crate::tools::clerk;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 const MODEL: &str = "hashed-ngram-384";
@@ -104,6 +107,7 @@ async fn openai_clients_raise_the_right_errors_when_they_are_refused() {
         assert_eq!(said["embeddings"]["class"], "RateLimitError", "{client:?}: {said}");
         assert_eq!(said["embeddings"]["code"], "rate_limit_exceeded");
         assert!(said["embeddings"]["retry_after"].is_string());
+        assert_eq!(said["embeddings"]["left"], "0");
         assert_eq!(said["models"], Value::Null, "to look is not limited");
     }
 }
@@ -230,6 +234,13 @@ async fn openai_clients_ask_an_assistant_that_reads_documents() {
         assert_eq!((&said["whole"], &said["stream"]), (&json!(1), &json!(1)), "{client:?}: {said}");
         assert_eq!(said["goes_on"], "Forty-two. [1]");
         assert_eq!(anna.messages(&conversation).await.len(), messages, "it is stored");
+        let asked = world.provider.requests().pop().unwrap();
+        assert_eq!(
+            (&asked["temperature"], &asked["top_p"]),
+            (&json!(0.25), &json!(0.5)),
+            "{asked}"
+        );
+        assert_eq!((&asked["max_tokens"], &asked["stop"]), (&json!(40), &json!(["END"])));
     }
     world.database.check_books().await;
 }
@@ -245,6 +256,8 @@ async fn openai_clients_hear_what_is_wrong_before_and_in_the_middle() {
         let said = client.plays(&program, "wrong", "").await;
         assert_eq!(said["n"]["param"], "n", "{client:?}: {said}");
         assert_eq!(said["remote"]["param"], "messages");
+        let unknown = (&said["unknown"]["class"], &said["unknown"]["code"]);
+        assert_eq!(unknown, (&json!("NotFoundError"), &json!("model_not_found")), "{said}");
         assert_eq!(
             (&said["whole"]["class"], &said["whole"]["status"]),
             (&json!("InternalServerError"), &json!(502))
@@ -252,4 +265,179 @@ async fn openai_clients_hear_what_is_wrong_before_and_in_the_middle() {
         assert!(said["stream"].as_str().is_some_and(|why| !why.is_empty()), "{said}");
     }
     world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openai_clients_get_the_answer_of_an_assistant_that_uses_its_own_tools() {
+    let world = World::start().await;
+    let olga = clerk(&world, &["calculator", "refund"]).await;
+    let refund = json!({"name": "refund", "description": "Pays back.", "method": "POST",
+        "parameters": {"type": "object"}, "url": "https://shop.test/refunds"});
+    assert_eq!(olga.post("/v1/tools", refund).await.0, 201);
+    let (program, _) = olga.key(json!({"name": "bot", "scopes": ["chat"]})).await;
+    let calculates = || {
+        let calls = [("c1", "calculator", r#"{"expression": "6 * 7"}"#)];
+        world.provider.next(Script::calls("Hm.", &calls, 100, 10));
+        world.provider.next(Script::text(&["It is ", "42."], 120, 5));
+    };
+    for client in Client::BOTH {
+        calculates();
+        calculates();
+        world.provider.next(call());
+        let said = client.plays(&program, "clerk", "").await;
+        let stream = json!({"text": "It is 42.", "calls": [], "finish": "stop", "total": 235, "citations": 0});
+        assert_eq!(said["whole"], json!(["It is 42.", "stop", null]), "{client:?}: {said}");
+        assert_eq!((&said["stream"], &said["own"]), (&stream, &json!("add")), "{client:?}");
+    }
+    let requests = world.provider.requests();
+    let offered = |n: usize| requests[n]["tools"].as_array().unwrap().clone();
+    assert_eq!(offered(0).len(), 1, "nobody could approve the other one: {}", requests[0]);
+    assert_eq!(offered(0)[0]["function"]["name"], "calculator");
+    let told = requests[1]["messages"].as_array().unwrap().last().unwrap();
+    assert_eq!(told["content"], r#"{"result":42.0}"#);
+    assert_eq!(offered(4).len(), 1, "who brings tools along has those: {}", requests[4]);
+    assert_eq!(offered(4)[0]["function"]["name"], "add");
+
+    let older = json!({"specialist_id": "clerk", "message": "What is six times seven?"});
+    calculates();
+    assert_eq!(olga.post("/chat/send", older.clone()).await.1["content"], "It is 42.");
+    calculates();
+    let streamed = olga.request(Method::POST, "/chat/stream").body(older.to_string()).send().await;
+    let events = Stream::new(streamed.unwrap()).rest().await;
+    assert_eq!(events.last().unwrap().part()["content"], "It is 42.");
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wants_one_call_at_a_time_hears_of_one() {
+    let world = World::start().await;
+    let (_, program) = program(&world).await;
+    let calls = [("c1", "add", r#"{"a":1}"#), ("c2", "add", r#"{"a":2}"#)];
+    let add = json!({"type": "function", "function": {"name": "add"}});
+    for (parallel, told) in [(true, 2), (false, 1)] {
+        world.provider.next(Script::calls("Hm.", &calls, 10, 4));
+        let body = json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Add."}],
+            "tools": [add], "parallel_tool_calls": parallel});
+        let (_, said) = program.post("/v1/chat/completions", body).await;
+        let message = &said["choices"][0]["message"];
+        assert_eq!(message["tool_calls"].as_array().unwrap().len(), told, "{said}");
+        assert_eq!(message["tool_calls"][0]["function"]["arguments"], r#"{"a":1}"#);
+        assert_eq!(said["choices"][0]["finish_reason"], "tool_calls");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn helpers_of_openai_clients_work() {
+    let world = World::start().await;
+    let (_, program) = program(&world).await;
+    for client in Client::BOTH {
+        if matches!(client, Client::Node) {
+            world.provider.next(call());
+            world.provider.next(Script::text(&["Three."], 20, 2));
+        }
+        world.provider.next(Script::text(&["{\"name\":", "\"Wien\"}"], 20, 4));
+        let said = client.plays(&program, "helpers", "").await;
+        let tool = if matches!(client, Client::Node) { json!("Three.") } else { Value::Null };
+        assert_eq!(
+            (&said["tool"], &said["streamed"]),
+            (&tool, &json!("Wien")),
+            "{client:?}: {said}"
+        );
+        assert_eq!(said["raw"], "Forty-two. [1]");
+        assert_eq!(said["at_once"], json!(["Forty-two. [1]", "Forty-two. [1]"]));
+        assert!(said["turn"].as_str().unwrap().len() == 36, "{said}");
+    }
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_goes_on_when_an_openai_client_hangs_up() {
+    let world = World::start().await;
+    let (anna, program) = program(&world).await;
+    for client in Client::BOTH {
+        world.provider.next(Script::held(6, 3));
+        let said = client.plays(&program, "leaves", "").await;
+        assert_eq!(said["word"], "w0", "{client:?}: {said}");
+        world.provider.release();
+        let answer = anna.attach(said["turn"].as_str().unwrap(), -1).await.answer().await;
+        assert_eq!(answer.text(), "w0 w1 w2 w3 w4 w5 ");
+        assert_eq!(answer.end(), "finish");
+    }
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_only_its_provider_knows_to_be_nobodys_is_not_found() {
+    let world = World::start().await;
+    let (anna, program) = program(&world).await;
+    world.provider.next(Script::error(404, "model_not_found"));
+    let messages = json!([{"role": "user", "content": "Hi"}]);
+    let body = json!({"model": "gpt-4o-mini", "messages": messages});
+    let (status, said) = program.post("/v1/chat/completions", body).await;
+    assert_eq!((status, &said["error"]["code"]), (404, &json!("model_not_found")), "{said}");
+    let unknown = json!({"model": "gpt-9", "messages": messages});
+    let (status, same) = program.post("/v1/chat/completions", unknown).await;
+    assert_eq!((status, &same["error"]), (404, &said["error"]));
+    let (status, problem) = anna.refused(json!({"assistant": "gpt-9", "text": "Hi"})).await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (404, &json!("not_found")),
+        "only assistants answer here"
+    );
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vectors_are_shortened_by_models_that_can() {
+    let settings = vec![("EMBEDDING_MODEL", "text-embedding-3-small".to_owned())];
+    let world = World::with(WorldOptions { settings, ..WorldOptions::default() }).await;
+    let (_, program) = program(&world).await;
+    let model = "text-embedding-3-small";
+    for (dimensions, length) in [(json!(256), 256), (json!(1536), 1536), (Value::Null, 1536)] {
+        let body = json!({"model": model, "input": "Bread needs yeast.", "dimensions": dimensions});
+        let (status, said) = program.post("/v1/embeddings", body).await;
+        assert_eq!(status, 200, "{said}");
+        let vector: Vec<f64> =
+            serde_json::from_value(said["data"][0]["embedding"].clone()).unwrap();
+        assert_eq!(vector, provider_vectors::vector(model, "Bread needs yeast.", length));
+    }
+    for dimensions in [0, 1537] {
+        let body = json!({"model": model, "input": "Bread needs yeast.", "dimensions": dimensions});
+        let (status, said) = program.post("/v1/embeddings", body).await;
+        assert_eq!((status, &said["error"]["param"]), (400, &json!("dimensions")), "{said}");
+    }
+    world.database.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_listed_origin_may_use_openais_client() {
+    let origin = "https://app.example.test";
+    let settings = vec![("ALLOWED_ORIGINS", origin.to_owned())];
+    let world = World::with(WorldOptions { settings, ..WorldOptions::default() }).await;
+    let (_, program) = program(&world).await;
+    let asks = async |from: &str| {
+        let url = format!("{}/v1/chat/completions", world.base);
+        let may = world.http.request(Method::OPTIONS, url).header("origin", from);
+        let may = may.header("access-control-request-method", "POST");
+        let may = may
+            .header("access-control-request-headers", "authorization,content-type,x-stainless-os");
+        may.send().await.unwrap()
+    };
+    let may = asks(origin).await;
+    assert_eq!(
+        (may.status().as_u16(), &may.headers()["access-control-allow-origin"]),
+        (200, &origin.parse().unwrap())
+    );
+    let headers = may.headers()["access-control-allow-headers"].to_str().unwrap().to_owned();
+    assert!(headers.contains("x-stainless-os") && headers.contains("authorization"), "{headers}");
+    assert!(asks("https://evil.test").await.headers().get("access-control-allow-origin").is_none());
+    let body = json!({"model": "gpt-9", "messages": [{"role": "user", "content": "Hi"}]});
+    let request = program.request(Method::POST, "/v1/chat/completions").header("origin", origin);
+    let refused = request.body(body.to_string()).send().await.unwrap();
+    assert_eq!(refused.status(), 404);
+    assert_eq!(refused.headers()["access-control-allow-origin"], origin, "it reads why, too");
+    let exposed = refused.headers()["access-control-expose-headers"].to_str().unwrap();
+    for name in ["x-request-id", "x-should-retry", "retry-after", "x-ratelimit-remaining-tokens"] {
+        assert!(exposed.contains(name), "{name}: {exposed}");
+    }
 }

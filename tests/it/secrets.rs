@@ -28,6 +28,14 @@ async fn nothing_that_opens_a_door_or_was_said_in_confidence_is_logged() {
         assert_eq!(opened.err(), expected);
     }
     secrets.push(ticket);
+    let turn = anna.ask("Which turn?").await.turn;
+    let (_, ticket) = anna.post(&format!("/v1/turns/{turn}/ticket"), json!({})).await;
+    let ticket = ticket["ticket"].as_str().unwrap().to_owned();
+    for (turn, expected) in [(turn, 200), ("01a1fc31-a194-762d-88ea-fb54b000369f".into(), 401)] {
+        let path = format!("{}/v1/turns/{turn}/stream?ticket={ticket}", anna.base);
+        assert_eq!(anna.http.get(path).send().await.unwrap().status(), expected);
+    }
+    secrets.push(ticket);
     let thief = User { token: "stolen-token-canary".into(), ..anna.clone() };
     assert_eq!(thief.get("/v1/me?token=query-canary").await.0, 401);
     secrets.extend(["stolen-token-canary".into(), "query-canary".into()]);

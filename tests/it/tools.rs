@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 /// An owner, and an assistant `clerk` that may call these.
-async fn clerk(world: &World, tools: &[&str]) -> User {
+pub async fn clerk(world: &World, tools: &[&str]) -> User {
     let olga = owner(world, "olga@acme.test").await;
     let fields = json!({"slug": "clerk", "name": "Clerk", "tools": tools});
     let (status, made) = olga.post("/v1/assistants", fields).await;

@@ -10,7 +10,7 @@ use crate::api::problem::Problem;
 use crate::api::state::State;
 use crate::api::stream::{Watch, wire_response};
 use crate::api::v1::{idempotency_key, quota};
-use crate::chat::{Asked, Stopped, TurnLog};
+use crate::chat::{Asked, Stopped, TurnLog, Wishes};
 use crate::store::DbError;
 use crate::store::conversations::Conversation;
 use crate::types::{ChatName, ConversationId, Ctx, TurnId};
@@ -47,7 +47,8 @@ pub(crate) async fn ask(
     let body = read.map_err(|_died| Problem::invalid("The body cannot be read."))??;
     let watch = Watch::open(&state, ctx).await?; // before anything is asked
     let what = wanted(&state, ctx, &body).await?;
-    let asked = Asked { what, assistant: body.assistant, draft: false, idempotency_key: key };
+    let (assistant, wishes) = (body.assistant, Wishes::default());
+    let asked = Asked { what, assistant, draft: false, idempotency_key: key, wishes };
     let accepted = state.chat.ask(ctx, asked).await?;
     let mut head = HttpResponse::Ok();
     quota::header(&mut head, &quota::standing(&state, ctx).await);

@@ -6,8 +6,8 @@ use crate::api::principal::Principal;
 use crate::api::problem::{Code, Problem};
 use crate::api::state::State;
 use crate::api::stream::Watch;
-use crate::chat::{Accepted, Asked, Given, Part, UsageData, What};
-use crate::llm::{self, ChatMessage, Format, Sampling, ToolChoice};
+use crate::chat::{Accepted, Asked, Given, Part, UsageData, What, Wishes};
+use crate::llm::{self, ChatMessage};
 use crate::store::DbError;
 use crate::store::assistants::Assistant;
 use crate::store::turns::Turn;
@@ -102,21 +102,13 @@ impl Asking {
         tx.commit().await?;
         let found = found.map_err(DbError::from)?;
         let assistant = found.ok_or_else(|| Problem::not_found("specialist"))?;
-        let given = Given {
-            messages,
-            tools: Vec::new(),
-            tool_choice: ToolChoice::default(),
-            format: Format::default(),
-            sampling: Sampling::default(),
-            effort: None,
-            max_output: None,
-            fingerprint: Vec::new(), // without a key nothing is a repeat
-        };
+        let given = Given { messages, tools: Vec::new() };
         let asked = Asked {
             what: What::Given(Arc::new(given)),
             assistant: Some(assistant.id.to_string()),
             draft: false,
-            idempotency_key: None,
+            idempotency_key: None, // without a key nothing is a repeat
+            wishes: Wishes::default(),
         };
         Ok(Self {
             started,

@@ -1,6 +1,6 @@
 //! A completion as a stream of chunks. No ids of events: some clients choke on them beside heartbeats.
 
-use super::speech::{Delta, Listener, usage, with};
+use super::speech::{Calls, Delta, Listener, usage, with};
 use crate::api::stream::{Cut, Wire};
 use crate::chat::{Batch, Part};
 use bytes::Bytes;
@@ -15,6 +15,7 @@ pub(super) struct Head {
     pub(super) created: i64,
     pub(super) model: String,
     pub(super) include_usage: bool,
+    pub(super) calls: Calls,
 }
 
 /// Writes chunks.
@@ -26,11 +27,12 @@ pub(super) struct Chunks {
 
 impl Chunks {
     pub(super) fn new(head: Head) -> Self {
-        Self { head, listener: Listener::default(), failed: false }
+        let listener = Listener::new(head.calls);
+        Self { head, listener, failed: false }
     }
 
     fn chunk(&self, delta: &Value, reason: Option<&str>) -> Value {
-        let Head { id, created, model, include_usage } = &self.head;
+        let Head { id, created, model, include_usage, .. } = &self.head;
         let chunk = json!({
             "id": id, "object": "chat.completion.chunk", "created": created, "model": model,
             "choices": [{"index": 0, "delta": delta, "logprobs": null, "finish_reason": reason}],
@@ -122,7 +124,8 @@ mod tests {
         let log = TurnLog::new(TurnId::new());
         parts.iter().for_each(|part| log.append(part));
         let (id, model) = ("chatcmpl-1".into(), "m".into());
-        let mut chunks = Chunks::new(Head { id, created: 7, model, include_usage });
+        let mut chunks =
+            Chunks::new(Head { id, created: 7, model, include_usage, calls: Calls::All });
         let mut text = String::new();
         let mut cursor = log.cursor(0);
         while let Some(batch) = cursor.next().await {

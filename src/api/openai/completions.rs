@@ -2,6 +2,7 @@
 //! streamed or whole.
 
 use super::chunks::{Chunks, Head};
+use super::models::must_be_listed;
 use super::refusal::{no_model, shape};
 use super::request::{self, Wanted};
 use super::speech::{Delta, Listener, usage, with};
@@ -36,7 +37,8 @@ pub(crate) async fn completions(
     // A large body with pictures takes milliseconds: not those of other requests of this worker.
     let read = web::block(move || request::parse(&body, key)).await;
     let wanted = read.map_err(|_died| Problem::invalid("The body cannot be read."))??;
-    let Wanted { model, asked, stream, include_usage } = wanted;
+    let Wanted { model, asked, stream, include_usage, calls } = wanted;
+    must_be_listed(&state, ctx, &model).await?;
     let watch = if stream { Some(Watch::open(&state, ctx).await?) } else { None };
     let accepted = state.chat.ask(ctx, asked).await.map_err(refused)?;
     let head = Head {
@@ -44,6 +46,7 @@ pub(crate) async fn completions(
         created: Utc::now().timestamp(),
         model,
         include_usage,
+        calls,
     };
     let mut response = HttpResponse::Ok();
     response.insert_header(("x-turn-id", accepted.turn.to_string()));
@@ -76,7 +79,7 @@ struct Said {
 
 async fn whole(accepted: &Accepted, head: Head) -> Result<Value, Problem> {
     let mut said = Said::default();
-    let (mut listener, mut cursor) = (Listener::default(), accepted.log.cursor(0));
+    let (mut listener, mut cursor) = (Listener::new(head.calls), accepted.log.cursor(0));
     while let Some(batch) = cursor.next().await {
         for part in &batch.parts {
             let Ok(part) = serde_json::from_slice::<Part>(part) else { continue };
@@ -102,6 +105,10 @@ impl Said {
                 }
             }
             Delta::End { reason, usage } => (self.reason, self.usage) = (reason, usage),
+            // A name that only the provider knows to be nobody's.
+            Delta::Failed { error: Some(error), .. } if error.code == "model_unknown" => {
+                return Err(no_model());
+            }
             Delta::Failed { message, .. } => {
                 return Err(Problem::new(Code::UpstreamFailed, message));
             }

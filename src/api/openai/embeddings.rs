@@ -30,7 +30,7 @@ pub(crate) struct EmbeddingsBody {
     model: String,
     #[serde(default)]
     encoding_format: Option<Encoding>,
-    /// Only what the model has.
+    /// What the model has; or less, where it can shorten its vectors.
     dimensions: Option<usize>,
 }
 
@@ -140,9 +140,11 @@ pub(crate) async fn embeddings(
     if body.model != name && format!("{}-{dimensions}", body.model) != name {
         return Err(no_model());
     }
-    if body.dimensions.is_some_and(|wanted| wanted != dimensions) {
-        return Err(wrong("dimensions", format!("This model has {dimensions} dimensions only.")));
-    }
+    let wanted = body.dimensions.unwrap_or(dimensions);
+    let space = space.of_length(wanted).ok_or_else(|| {
+        let detail = format!("This model has {dimensions} dimensions and cannot have {wanted}.");
+        wrong("dimensions", detail)
+    })?;
     let texts = texts(body.input)?;
     // Counting a large body takes milliseconds: not those of other requests of this worker.
     let counted = web::block(move || count(&texts).map(|tokens| (texts, tokens))).await;

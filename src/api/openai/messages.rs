@@ -16,6 +16,8 @@ struct Message {
     role: String,
     #[serde(default)]
     content: Value,
+    /// What an assistant said in place of content.
+    refusal: Option<String>,
     tool_calls: Option<Vec<Call>>,
     tool_call_id: Option<String>,
 }
@@ -65,6 +67,7 @@ fn assistant(place: usize, message: Message) -> Result<ChatMessage, Problem> {
         Value::Null => Vec::new(),
         content => texts(place, content)?,
     };
+    content.extend(message.refusal.map(Content::Text));
     let call = |call: Call| {
         let Function { name, arguments } = call.function;
         Content::ToolCall(ToolCall { id: call.id, name, arguments, signature: None })
@@ -115,6 +118,10 @@ fn piece(place: usize, one: &Value) -> Result<Content, Problem> {
     let kind = one.get("type").and_then(Value::as_str).unwrap_or_default();
     match (kind, one.get("text").and_then(Value::as_str)) {
         ("text", Some(text)) => Ok(Content::Text(text.to_owned())),
+        ("refusal", _) => {
+            let refusal = one.get("refusal").and_then(Value::as_str).unwrap_or_default();
+            Ok(Content::Text(refusal.to_owned()))
+        }
         ("image_url", _) => {
             let url = one.pointer("/image_url/url").and_then(Value::as_str).unwrap_or_default();
             picture(url).map(Content::Image).map_err(|why| refused(place, &why))
@@ -156,10 +163,14 @@ mod tests {
                 {"type": "image_url", "image_url": {"url": "data:image/png;base64,AQI=", "detail": "low"}}]},
             {"role": "assistant", "content": null, "tool_calls": [call]},
             {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "3"}]},
+            {"role": "assistant", "content": null, "refusal": "No."},
+            {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}], "audio": null},
+            {"role": "user", "content": "Why?", "name": "Anna"},
         ]))
         .unwrap();
         let roles: Vec<Role> = said.iter().map(|message| message.role).collect();
-        assert_eq!(roles, [Role::System, Role::User, Role::Assistant, Role::Tool]);
+        assert_eq!(roles[..4], [Role::System, Role::User, Role::Assistant, Role::Tool]);
+        assert_eq!((said[4].text(), said[5].text()), ("No.".into(), "No.".into()));
         assert!(matches!(&said[1].content[1], Content::Image(image) if image.bytes[..] == [1, 2]));
         let Content::ToolResult(result) = &said[3].content[0] else { panic!("a result") };
         assert_eq!((result.name.as_str(), result.output.as_str()), ("add", "3"));
@@ -174,6 +185,7 @@ mod tests {
             (image("data:image/svg+xml;base64,AA=="), "none of image/png"),
             (image("data:image/png;base64,%%"), "not base64"),
             (user(json!([{"type": "input_audio", "input_audio": {}}])), "'input_audio'"),
+            (user(json!([{"type": "file", "file": {"file_data": "data:"}}])), "'file'"),
             (user(json!(null)), "no `content`"),
             (json!([{"role": "function", "name": "x", "content": "y"}]), "'function'"),
             (json!([{"role": "assistant", "content": null}]), "says nothing"),

@@ -63,6 +63,18 @@ async fn all(state: &State, ctx: Ctx) -> Result<Vec<(Uuid, ModelView)>, Problem>
     Ok(assistants.into_iter().chain(others).collect())
 }
 
+/// Refuses a name that is not listed: a server without a catalogue would ask its provider for any model there is.
+pub(super) async fn must_be_listed(state: &State, ctx: Ctx, name: &str) -> Result<(), Problem> {
+    let listed = state.models.list(ctx.tenant).await?;
+    if listed.iter().any(|listed| listed.name == name) {
+        return Ok(());
+    }
+    let mut tx = state.db.tenant(ctx.tenant).await?;
+    let found = Assistant::pick(&mut tx, ctx.tenant, Some(name)).await.map_err(DbError::from)?;
+    tx.commit().await?;
+    found.map(drop).ok_or_else(no_model)
+}
+
 /// What can be named as `model`.
 #[utoipa::path(get, path = "/v1/models", tag = "openai", security(("bearer" = [])),
     responses((status = 200, body = ModelList)))]

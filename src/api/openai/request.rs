@@ -3,9 +3,10 @@
 
 use super::messages;
 use super::refusal::wrong;
+use super::speech::Calls;
 use crate::api::problem::Problem;
-use crate::chat::{Asked, Given, What};
-use crate::llm::{Effort, Format, Sampling, Tool, ToolChoice};
+use crate::chat::{Asked, Given, What, Wishes};
+use crate::llm::{ChatMessage, Effort, Format, Sampling, Tool, ToolChoice};
 use crate::types::{ConversationId, IdempotencyKey};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -20,7 +21,6 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("top_logprobs", &["0"]),
     ("logit_bias", &["{}"]),
     ("modalities", &["[\"text\"]"]),
-    ("parallel_tool_calls", &["true"]),
     ("audio", &[]),
     ("functions", &[]),
     ("function_call", &[]),
@@ -34,6 +34,8 @@ pub(super) struct Wanted {
     pub(super) asked: Asked,
     pub(super) stream: bool,
     pub(super) include_usage: bool,
+    /// Which calls of tools the client is to hear of.
+    pub(super) calls: Calls,
 }
 
 /// The parameters of a request, taken out one by one.
@@ -95,11 +97,15 @@ pub(super) fn parse(body: &[u8], key: Option<IdempotencyKey>) -> Result<Wanted, 
     let include_usage = options.is_some_and(|options| is_true(options.get("include_usage")));
     let metadata: Option<Map<String, Value>> = of.take("metadata")?;
     let conversation = conversation(metadata)?;
-    let messages = of.take("messages")?.unwrap_or_default();
-    let mut given = Given {
-        messages: messages::parse(messages)?,
-        tools: tools(&mut of)?,
-        tool_choice: tool_choice(&mut of)?,
+    let messages = messages::parse(of.take("messages")?.unwrap_or_default())?;
+    let tools = tools(&mut of)?;
+    let calls = match (tools.is_empty(), of.take("parallel_tool_calls")?) {
+        (true, _) => Calls::Ours,
+        (false, Some(false)) => Calls::First,
+        (false, _) => Calls::All,
+    };
+    let wishes = Wishes {
+        tool_choice: tool_choice(&mut of, &tools)?,
         format: format(&mut of)?,
         sampling: sampling(&mut of)?,
         effort: of.take::<Effort>("reasoning_effort")?,
@@ -107,18 +113,16 @@ pub(super) fn parse(body: &[u8], key: Option<IdempotencyKey>) -> Result<Wanted, 
         fingerprint: Sha256::digest(body).to_vec(),
     };
     let what = match conversation {
-        None => What::Given(Arc::new(given)),
-        Some(id) if given.tools.is_empty() && given.format == Format::Text => {
-            let last = given.messages.pop().map(|last| last.text()).unwrap_or_default();
+        None => What::Given(Arc::new(Given { messages, tools })),
+        Some(id) if tools.is_empty() => {
+            let last = messages.last().map(ChatMessage::text).unwrap_or_default();
             What::parse(Some(id), Some(&last), None, None)?
         }
-        Some(_) => {
-            let why = "A stored conversation takes no `tools` and no `response_format`.";
-            return Err(wrong("metadata", why));
-        }
+        Some(_) => return Err(wrong("tools", "A stored conversation takes no `tools`.")),
     };
-    let asked = Asked { what, assistant: Some(model.clone()), idempotency_key: key, draft: false };
-    Ok(Wanted { model, asked, stream, include_usage })
+    let assistant = Some(model.clone());
+    let asked = Asked { what, assistant, idempotency_key: key, draft: false, wishes };
+    Ok(Wanted { model, asked, stream, include_usage, calls })
 }
 
 fn is_true(value: Option<&Value>) -> bool {
@@ -185,20 +189,17 @@ fn tools(of: &mut Parameters) -> Result<Vec<Tool>, Problem> {
     wanted.into_iter().map(tool).collect()
 }
 
-fn tool_choice(of: &mut Parameters) -> Result<ToolChoice, Problem> {
+fn tool_choice(of: &mut Parameters, tools: &[Tool]) -> Result<ToolChoice, Problem> {
     let choice: Option<Value> = of.take("tool_choice")?;
     let named = |choice: &Value| Some(choice.pointer("/function/name")?.as_str()?.to_owned());
-    match choice.as_ref() {
-        None => Ok(ToolChoice::Auto),
-        Some(Value::String(word)) => match word.as_str() {
-            "auto" => Ok(ToolChoice::Auto),
-            "none" => Ok(ToolChoice::Never),
-            "required" => Ok(ToolChoice::Required),
-            _ => Err(wrong("tool_choice", "`tool_choice` is auto, none, required, or a function.")),
-        },
-        Some(choice) => named(choice).map(ToolChoice::Named).ok_or_else(|| {
-            wrong("tool_choice", "`tool_choice` is auto, none, required, or a function.")
-        }),
+    let is_there = |name: &String| tools.iter().any(|tool| tool.name == *name);
+    let word = choice.as_ref().map(|choice| choice.as_str().unwrap_or_default());
+    match (word, choice.as_ref().and_then(named)) {
+        (None | Some("auto"), _) => Ok(ToolChoice::Auto),
+        (Some("none"), _) => Ok(ToolChoice::Never),
+        (Some("required"), _) if !tools.is_empty() => Ok(ToolChoice::Required),
+        (_, Some(name)) if is_there(&name) => Ok(ToolChoice::Named(name)),
+        _ => Err(wrong("tool_choice", "`tool_choice` is auto, none, required, or one of `tools`.")),
     }
 }
 

@@ -31,9 +31,22 @@ pub(super) enum Delta {
     },
 }
 
+/// Which calls of tools a client is to hear of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Calls {
+    /// None: it brought no tools, so they are the assistant's and run here.
+    #[default]
+    Ours,
+    /// The first of its own: it wants one at a time.
+    First,
+    /// All of its own.
+    All,
+}
+
 /// Listens to a turn's log.
 #[derive(Default)]
 pub(super) struct Listener {
+    wanted: Calls,
     citations: Vec<CitationData>,
     /// The ids of the calls, in order.
     calls: Vec<String>,
@@ -43,6 +56,10 @@ pub(super) struct Listener {
 }
 
 impl Listener {
+    pub(super) fn new(wanted: Calls) -> Self {
+        Self { wanted, ..Self::default() }
+    }
+
     /// What a part says.
     pub(super) fn hear(&mut self, part: Part) -> Vec<Delta> {
         let mut said = Vec::new();
@@ -54,7 +71,7 @@ impl Listener {
             }
             Part::TextDelta { delta, .. } => Some(Delta::Text(delta)),
             Part::ReasoningDelta { delta, .. } => Some(Delta::Thought(delta)),
-            Part::ToolInputStart { tool_call_id: id, tool_name: name } => {
+            Part::ToolInputStart { tool_call_id: id, tool_name: name } if self.tells_next() => {
                 self.calls.push(id.clone());
                 Some(Delta::CallBegin { index: self.calls.len() - 1, id, name })
             }
@@ -90,12 +107,20 @@ impl Listener {
         said
     }
 
+    fn tells_next(&self) -> bool {
+        match self.wanted {
+            Calls::Ours => false,
+            Calls::First => self.calls.is_empty(),
+            Calls::All => true,
+        }
+    }
+
     fn reason(&self) -> &'static str {
         match self.finish {
             Some(FinishReason::Length) => "length",
             Some(FinishReason::ContentFilter) => "content_filter",
-            Some(FinishReason::ToolCalls) => "tool_calls",
-            Some(FinishReason::Stop | FinishReason::Other) | None => "stop",
+            Some(FinishReason::ToolCalls) if self.wanted != Calls::Ours => "tool_calls",
+            _ => "stop",
         }
     }
 }

@@ -6,7 +6,9 @@ use super::frame::{ClientFrame, SendFrame, ServerFrame, request_id_of};
 use crate::accounts::AccountError;
 use crate::api::problem::Problem;
 use crate::api::state::State;
-use crate::chat::{Accepted, Asked, Batch, Cursor, Refused, Span, Subscription, TurnLog, What};
+use crate::chat::{
+    Accepted, Asked, Batch, Cursor, Refused, Span, Subscription, TurnLog, What, Wishes,
+};
 use crate::limiter::Connection;
 use crate::types::{Ctx, IdempotencyKey, Scope, TurnId};
 use actix_ws::{Closed, Session};
@@ -299,7 +301,7 @@ fn parse(frame: SendFrame) -> Result<Asked, Problem> {
     let key = key.map(|key| IdempotencyKey::parse(key)).transpose();
     let key = key.map_err(|error| Problem::invalid(format!("`{name}`: {error}.")))?;
     let SendFrame { assistant, draft, .. } = frame;
-    Ok(Asked { what, assistant, draft, idempotency_key: key })
+    Ok(Asked { what, assistant, draft, idempotency_key: key, wishes: Wishes::default() })
 }
 
 fn too_many() -> Problem {

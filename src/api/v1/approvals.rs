@@ -6,7 +6,7 @@ use crate::api::principal::Principal;
 use crate::api::problem::Problem;
 use crate::api::state::State;
 use crate::api::stream::{Watch, sse_response};
-use crate::chat::{Asked, What};
+use crate::chat::{Asked, What, Wishes};
 use crate::store::DbError;
 use crate::store::approvals::Approval;
 use crate::types::{ApprovalId, Question, TurnId};
@@ -50,6 +50,7 @@ pub(crate) async fn decide(
         assistant: None,
         draft: false,
         idempotency_key: idempotency_key(&request)?,
+        wishes: Wishes::default(),
     };
     let watch = Watch::open(&state, ctx).await?;
     let accepted = state.chat.ask(ctx, asked).await?;

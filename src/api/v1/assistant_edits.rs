@@ -7,6 +7,7 @@ use crate::api::observe;
 use crate::api::principal::Principal;
 use crate::api::problem::{Code, Problem};
 use crate::api::state::State;
+use crate::llm::router::RouteError;
 use crate::store::assistant_drafts::{self as drafts, Draft};
 use crate::store::assistant_versions::{self as versions, NewVersion};
 use crate::store::operator::Audit;
@@ -81,12 +82,21 @@ impl Change {
     }
 
     /// Publishes a persona as the next version.
-    async fn publish(&mut self, body: &Persona, words: &str) -> Result<i32, Problem> {
+    async fn publish(
+        &mut self,
+        state: &State,
+        body: &Persona,
+        words: &str,
+    ) -> Result<i32, Problem> {
         let note: String = words.chars().filter(|c| !c.is_control()).collect();
         if note.chars().count() > 500 {
             return Err(Problem::invalid("`note` has more than 500 characters.").about("note"));
         }
         let (tenant, id) = (self.ctx.tenant, self.assistant.id);
+        if let Some(model) = &body.model {
+            let found = state.models.resolve_in(&mut self.tx, tenant, Some(model)).await;
+            found.map_err(no_model)?;
+        }
         let newest = versions::list(&mut self.tx, tenant, id, None, 1).await;
         let number = newest.map_err(DbError::from)?.first().map_or(1, |version| version.number + 1);
         let version = NewVersion {
@@ -107,6 +117,14 @@ impl Change {
         self.tx.commit().await?;
         let changed = changed.ok_or_else(|| Problem::not_found("assistant"))?;
         Ok(DraftView::from(changed).respond(&mut HttpResponse::Ok()))
+    }
+}
+
+/// Who asked would be refused.
+fn no_model(error: RouteError) -> Problem {
+    match error {
+        RouteError::Db(error) => error.into(),
+        error => Problem::new(Code::ModelNotAllowed, format!("{error}.")).about("model"),
     }
 }
 
@@ -243,7 +261,7 @@ pub(crate) async fn edit(
 #[utoipa::path(post, path = "/v1/assistants/{id}/publish", tag = "assistants", security(("bearer" = [])),
     params(("id" = AssistantId, Path), ("If-Match" = Option<String>, Header)), request_body = PublishBody,
     responses((status = 200, body = DraftView), (status = 403, body = Problem), (status = 404, body = Problem),
-        (status = 412, body = Problem)))]
+        (status = 412, body = Problem), (status = 422, body = Problem)))]
 #[post("/v1/assistants/{id}/publish")]
 pub(crate) async fn publish(
     request: HttpRequest,
@@ -255,7 +273,7 @@ pub(crate) async fn publish(
     let mut change = Change::begin(&state, ctx, *id, &request).await?;
     if change.assistant.changed || change.assistant.archived_at.is_some() {
         let draft = change.assistant.draft.clone();
-        let version = change.publish(&draft, &body.note).await?;
+        let version = change.publish(&state, &draft, &body.note).await?;
         change.note("published", json!({"version": version})).await?;
     }
     change.done().await
@@ -265,7 +283,7 @@ pub(crate) async fn publish(
 #[utoipa::path(post, path = "/v1/assistants/{id}/rollback", tag = "assistants", security(("bearer" = [])),
     params(("id" = AssistantId, Path), ("If-Match" = Option<String>, Header)), request_body = RollbackBody,
     responses((status = 200, body = DraftView), (status = 403, body = Problem), (status = 404, body = Problem),
-        (status = 412, body = Problem)))]
+        (status = 412, body = Problem), (status = 422, body = Problem)))]
 #[post("/v1/assistants/{id}/rollback")]
 pub(crate) async fn roll_back(
     request: HttpRequest,
@@ -277,7 +295,7 @@ pub(crate) async fn roll_back(
     let mut change = Change::begin(&state, ctx, *id, &request).await?;
     let old = versions::body(&mut change.tx, ctx.tenant, *id, body.version).await;
     let old = old.map_err(DbError::from)?.ok_or_else(|| Problem::not_found("version"))?;
-    let version = change.publish(&old, &body.note).await?;
+    let version = change.publish(&state, &old, &body.note).await?;
     if !change.assistant.changed {
         change.assistant.draft = old;
         change.assistant.save(&mut change.tx, ctx.tenant).await.map_err(DbError::from)?;

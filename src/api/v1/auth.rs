@@ -1,6 +1,6 @@
-//! Log-in by e-mail code, sessions, tickets.
+//! Log-in by e-mail code, and sessions.
 
-use crate::accounts::{Session, Tickets};
+use crate::accounts::Session;
 use crate::api::body::Body;
 use crate::api::principal::{Principal, tenant_header};
 use crate::api::problem::{Code, Problem};
@@ -69,14 +69,6 @@ pub(crate) struct SessionView {
 pub(crate) struct Me {
     user: UserView,
     tenant: TenantView,
-}
-
-#[derive(Serialize, ToSchema)]
-pub(crate) struct TicketView {
-    /// Offer it as subprotocol `ticket.<ticket>` beside `docent.v1`.
-    ticket: String,
-    /// Seconds.
-    expires_in: i64,
 }
 
 impl From<User> for UserView {
@@ -178,16 +170,4 @@ pub(crate) async fn me(
     let (user, tenant) = found
         .ok_or_else(|| Problem::new(Code::Unauthenticated, "This user does not exist any more."))?;
     Ok(web::Json(Me { user: user.into(), tenant: tenant.into() }))
-}
-
-/// A one-use ticket that opens a WebSocket.
-#[utoipa::path(post, path = "/v1/ws-tickets", tag = "chat", security(("bearer" = [])),
-    responses((status = 200, body = TicketView), (status = 401, body = Problem)))]
-#[post("/v1/ws-tickets")]
-pub(crate) async fn ws_tickets(
-    state: web::Data<State>,
-    Principal(ctx): Principal,
-) -> Result<web::Json<TicketView>, Problem> {
-    let ticket = state.tickets.issue(ctx).await?;
-    Ok(web::Json(TicketView { ticket, expires_in: Tickets::TTL_SECONDS }))
 }

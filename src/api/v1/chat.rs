@@ -6,7 +6,7 @@ use crate::api::principal::Principal;
 use crate::api::problem::{Code, Problem};
 use crate::api::state::State;
 use crate::api::stream::{Watch, sse_response};
-use crate::chat::{Accepted, Asked, AskedError, CitationData, Part, UsageData, What};
+use crate::chat::{Accepted, Asked, AskedError, CitationData, Part, UsageData, What, Wishes};
 use crate::store::DbError;
 use crate::store::quotas::Quota;
 use crate::store::turns::Turn;
@@ -51,7 +51,8 @@ impl AskBody {
     ) -> Result<Asked, AskedError> {
         let text = self.text.as_deref();
         let what = What::parse(self.conversation_id, text, self.edit_of, self.regenerate)?;
-        Ok(Asked { what, assistant: self.assistant, draft: self.draft, idempotency_key })
+        let Self { assistant, draft, .. } = self;
+        Ok(Asked { what, assistant, draft, idempotency_key, wishes: Wishes::default() })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Documents: their state, text and bytes.
 
 use super::paging::{Page, PageQuery, bad_cursor};
-use crate::api::principal::Principal;
+use crate::api::principal::{Principal, Reader};
 use crate::api::problem::{Code, Problem};
 use crate::api::state::State;
 use crate::api::stream::HEARTBEAT;
@@ -81,7 +81,7 @@ impl From<Document> for FileView {
     }
 }
 
-async fn find(state: &State, ctx: Ctx, id: DocumentId) -> Result<Document, Problem> {
+pub(super) async fn find(state: &State, ctx: Ctx, id: DocumentId) -> Result<Document, Problem> {
     state.catalogue.find(ctx, id).await?.ok_or_else(|| Problem::not_found("file"))
 }
 
@@ -115,12 +115,12 @@ pub(crate) async fn get(
 
 /// The progress of an ingestion as server-sent events: `progress` with each change, `done` last.
 #[utoipa::path(get, path = "/v1/files/{id}/events", tag = "files", security(("bearer" = [])),
-    params(("id" = DocumentId, Path)),
+    params(("id" = DocumentId, Path), ("ticket" = Option<String>, Query, description = "Instead of the bearer")),
     responses((status = 200, content_type = "text/event-stream"), (status = 404, body = Problem)))]
 #[get("/v1/files/{id}/events")]
 pub(crate) async fn events(
     state: web::Data<State>,
-    Principal(ctx): Principal,
+    Reader { ctx, .. }: Reader,
     id: web::Path<DocumentId>,
 ) -> Result<HttpResponse, Problem> {
     let id = *id;

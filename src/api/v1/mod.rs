@@ -23,6 +23,7 @@ pub(super) mod receipt;
 pub(super) mod server;
 pub(super) mod tenant_embeddings;
 pub(super) mod tenant_models;
+pub(super) mod tickets;
 pub(super) mod tools;
 pub(super) mod turns;
 pub(super) mod upload;

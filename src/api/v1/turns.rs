@@ -1,6 +1,6 @@
 //! A turn that exists already: join it, resume it, stop it.
 
-use crate::api::principal::Principal;
+use crate::api::principal::{Principal, Reader};
 use crate::api::problem::Problem;
 use crate::api::state::State;
 use crate::api::stream::{Watch, sse_response};
@@ -43,23 +43,25 @@ fn last_event_id(request: &HttpRequest, turn: TurnId) -> Result<Option<i64>, Pro
 
 /// Replay a turn from an offset and follow it to its end.
 #[utoipa::path(get, path = "/v1/turns/{id}/stream", tag = "chat", security(("bearer" = [])),
-    params(("id" = TurnId, Path), ResumeQuery, ("Last-Event-ID" = Option<String>, Header)),
-    responses((status = 200, content_type = "text/event-stream"), (status = 404, body = Problem),
+    params(("id" = TurnId, Path), ResumeQuery, ("ticket" = Option<String>, Query, description = "Instead of the bearer"),
+        ("Last-Event-ID" = Option<String>, Header)),
+    responses((status = 200, content_type = "text/event-stream"), (status = 204), (status = 404, body = Problem),
         (status = 429, body = Problem)))]
 #[get("/v1/turns/{id}/stream")]
 pub(crate) async fn stream(
     request: HttpRequest,
     state: web::Data<State>,
-    Principal(ctx): Principal,
+    Reader { ctx, by_ticket }: Reader,
     id: web::Path<TurnId>,
     query: web::Query<ResumeQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let after = match last_event_id(&request, *id)? {
-        Some(after) => Some(after),
-        None => query.after,
-    };
+    let seen = last_event_id(&request, *id)?;
+    let after = seen.or(query.after);
     let log = state.chat.attach(ctx, *id).await?.ok_or_else(|| Problem::not_found("turn"))?;
     let cursor = log.cursor(resume_from(after));
+    if by_ticket && seen.is_some() && cursor.is_done() {
+        return Ok(HttpResponse::NoContent().finish()); // else an EventSource comes back for ever
+    }
     let watch = Watch::open(&state, ctx).await?;
     Ok(sse_response(&mut HttpResponse::Ok(), cursor, None, watch))
 }

@@ -3,7 +3,7 @@
 //! Unlike an answer, an embedding can be asked for again at any point: nothing was shown to
 //! anybody. A pause is spent without a place: others may be luckier.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_openai::types::embeddings::{CreateEmbeddingRequest, EmbeddingInput, EncodingFormat};
 use bytes::Bytes;
@@ -221,6 +221,14 @@ impl Embedder for OpenAiEmbedder {
 
     fn dimensions(&self) -> usize {
         self.model.dimensions
+    }
+
+    /// What is there to be shortened: OpenAI's since the third, and what is asked for its length anyway.
+    fn shortened(&self, dimensions: usize) -> Option<Arc<dyn Embedder>> {
+        let can = self.model.send_dimensions || self.model.model.starts_with("text-embedding-3-");
+        let model = OpenAiModel { dimensions, send_dimensions: true, ..self.model.clone() };
+        let fits = (1..self.model.dimensions).contains(&dimensions);
+        (can && fits).then(|| Arc::new(Self { model, ..self.clone() }) as Arc<dyn Embedder>)
     }
 
     fn embed(&self, texts: Vec<String>) -> BoxFuture<'_, Result<Embedded, EmbedError>> {

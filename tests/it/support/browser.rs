@@ -118,6 +118,11 @@ impl Browser {
         .await
     }
 
+    /// Runs a script in the page.
+    pub async fn run(&self, script: &str, arguments: Vec<Value>) {
+        self.client.execute(script, arguments).await.unwrap();
+    }
+
     /// As wide as a phone.
     pub async fn on_a_phone(&self) {
         self.client.set_window_size(390, 844).await.unwrap();

@@ -16,7 +16,7 @@ const NODE: &str = "24.19.0";
 /// What the AI SDK wants.
 const OLDEST_NODE: u32 = 22;
 /// In `package.json`.
-const NPM: &str = "openai-node-6.49.0-ai-5.0.277-6.0.322-7.0.173";
+const NPM: &str = "openai-node-6.49.0-ai-5.0.0-5.0.277-6.0.322-7.0.173-react-19.3.1";
 
 static PYTHON_CLIENT: OnceCell<PathBuf> = OnceCell::const_new();
 static NODE_CLIENT: OnceCell<(PathBuf, PathBuf)> = OnceCell::const_new();
