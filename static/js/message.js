@@ -62,11 +62,12 @@ export class AnswerView {
     this.frame = 0;
     this.marked = 0;
     this.text = h("div", { class: "markdown" });
+    this.told = h("div", { class: "notice told", role: "status", "data-testid": "notices", hidden: true });
     this.notice = h("div", { class: "notice", hidden: true });
     this.foot = h("footer", { class: "answer-foot" });
     this.thinking = h("div", { class: "thinking", "aria-hidden": "true" }, h("i"), h("i"), h("i"));
     this.el = h("article", { class: "message assistant", "data-testid": "message-assistant", "data-status": "streaming", "aria-label": "Answer", "aria-busy": "true" },
-      this.thinking, this.text, this.notice, this.foot);
+      this.thinking, this.text, this.told, this.notice, this.foot);
     this.markdown = new MarkdownView(this.text, (n) => this.#mark(n));
   }
 
@@ -125,8 +126,18 @@ export class AnswerView {
     this.marked = turn.citations.length;
     this.markdown.show(turn.text, open);
     this.thinking.hidden = !open || turn.text !== "";
+    this.#tell();
     if (!open) this.#finish();
     this.onDrawn();
+  }
+
+  /** What the server says of the answer: that another model goes on, or that a filter ended it. */
+  #tell() {
+    const { notices, text, approvals, status } = this.turn;
+    const nothing = status === "complete" && !text && !approvals.length && !notices.length;
+    const sentences = nothing ? ["This question was not answered."] : notices;
+    this.told.hidden = !sentences.length;
+    fill(this.told, sentences.map((sentence) => h("p", { dir: "auto" }, sentence)));
   }
 
   #finish() {

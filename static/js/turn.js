@@ -3,7 +3,7 @@
 
 /** A turn of which nothing has arrived. `last` is the offset to resume after. */
 export function newTurn(id) {
-  return { id, last: -1, status: "streaming", messageId: null, text: "", citations: [], approvals: [], sources: [], usage: null, errorText: null, askedAgainAt: null };
+  return { id, last: -1, status: "streaming", messageId: null, text: "", citations: [], approvals: [], sources: [], notices: [], usage: null, errorText: null, askedAgainAt: null };
 }
 
 /** What a caller should do next. */
@@ -46,6 +46,9 @@ export function applyPart(turn, offset, part, first = offset) {
     case "data-approval":
       if (part.data) turn.approvals.push(part.data);
       return Applied.Changed;
+    case "data-notice":
+      if (typeof part.data?.text === "string") turn.notices.push(part.data.text);
+      return Applied.Changed;
     case "data-usage":
       turn.usage = part.data ?? null;
       return Applied.Changed;
@@ -56,7 +59,7 @@ export function applyPart(turn, offset, part, first = offset) {
 
 /** The log is gone and the stored message stands for it: it comes whole, with offsets of its own. */
 function begin(turn, offset) {
-  Object.assign(turn, { last: offset, text: "", citations: [], approvals: [], sources: [], usage: null });
+  Object.assign(turn, { last: offset, text: "", citations: [], approvals: [], sources: [], notices: [], usage: null });
   return Applied.Changed;
 }
 

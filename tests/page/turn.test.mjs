@@ -36,6 +36,16 @@ test("a whole answer", () => {
   assert.deepEqual(splitCitations(turn).cited.map((one) => one.index), [1]);
 });
 
+test("what the server has to say of an answer is kept, once", () => {
+  const turn = newTurn("t");
+  const notice = { type: "data-notice", data: { code: "output_blocked", text: "Not here." } };
+  const parts = [PARTS[0], notice, { type: "data-notice", data: { code: "later" } }, { type: "finish" }];
+  parts.forEach((part, offset) => applyPart(turn, offset, part));
+  parts.forEach((part, offset) => applyPart(turn, offset, part));
+  assert.deepEqual([turn.notices, turn.status], [["Not here."], "complete"]);
+  assert.deepEqual(turnOfMessage({ id: "m", turn_id: "t" }).notices, []);
+});
+
 test("a replay from any point changes nothing twice", () => {
   const whole = newTurn("t");
   apply(whole, all);
