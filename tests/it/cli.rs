@@ -177,7 +177,7 @@ async fn a_catalogue_of_models_is_loaded_as_a_whole_or_not_at_all() {
         let (folder, env) = (folder.path().to_owned(), env);
         async move { docent(&folder, &env, &args).await }
     };
-    load("").await.says("Loaded 2 providers, 21 models and 2 routes.");
+    load("").await.says("Loaded 2 providers, 31 models and 2 routes.");
     write(
         &folder,
         "ours.toml",
