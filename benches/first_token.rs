@@ -1,7 +1,7 @@
 //! How much later the first token comes because of docent: 1 to 500 streams at any moment, each a question
 //! after the other, answers of 200 tokens at 20 a second, in a tenant with 100,000 chunks; beside a relay that
-//! passes bytes on. A load program, run with `cargo bench --bench first_token` (or `-- 1000` for
-//! other numbers of chunks).
+//! passes bytes on. A load program, run with `cargo bench --bench first_token`; `-- 1000 1 50` is 1,000 chunks, and
+//! 1 and 50 streams.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -51,7 +51,10 @@ async fn main() {
     if arguments.get(1).is_some_and(|first| first == "relay") {
         return relay(arguments[2].clone()).await;
     }
-    let chunks = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(100_000);
+    let mut numbers = arguments.iter().filter_map(|argument| argument.parse().ok());
+    let chunks = numbers.next().unwrap_or(100_000);
+    let levels: Vec<usize> = numbers.collect();
+    let levels = if levels.is_empty() { LEVELS.to_vec() } else { levels };
     raise_file_limit();
     let stage = Stage::with_chunks(10, chunks).await;
     let mut script = Script::paced(TOKENS, PACE);
@@ -75,7 +78,7 @@ async fn main() {
             send(&user.base, "POST /v1/chat/stream", &user.token, &body.to_string()).await
         }
     };
-    for clients in LEVELS {
+    for clients in levels {
         let mut bare: Option<Vec<Duration>> = None;
         for (name, pid) in [("relay", floor.pid()), ("docent", stage.node.pid())] {
             let before = processor_time(pid);
@@ -100,5 +103,28 @@ async fn main() {
             bare = Some(waited);
         }
     }
+    println!();
+    for (name, what) in PHASES {
+        println!("{what}: {:.1} ms on average", phase(&stage, name).await);
+    }
     stage.database.check_books().await;
+}
+
+/// What a turn does before its first token; the search begins while the turn is still being opened.
+const PHASES: [(&str, &str); 3] = [
+    ("docent_turn_open_seconds", "opening a turn"),
+    ("docent_retrieval_seconds", "searching"),
+    ("docent_turn_first_token_seconds", "from opened to the first token"),
+];
+
+/// The mean of a histogram in milliseconds.
+async fn phase(stage: &Stage, name: &str) -> f64 {
+    let metrics = reqwest::get(format!("{}/metrics", stage.node.base)).await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let of = |suffix: &str| {
+        let begin = format!("{name}_{suffix} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(begin.as_str()));
+        line.and_then(|value| value.parse::<f64>().ok()).unwrap_or(f64::NAN)
+    };
+    of("sum") / of("count") * 1e3
 }

@@ -64,7 +64,10 @@ impl Stage {
         let model = "SELECT max(id)::bigint AS n FROM embedding_models";
         let model = i32::try_from(stage.database.number(model).await).unwrap();
         give_own_index(&db, tenant, model, 384, 1).await.unwrap();
-        stage.database.run("ANALYZE").await;
+        let mut tx = db.tenant(tenant).await.unwrap();
+        docent::store::chunks::count_words(&mut tx).await.unwrap();
+        tx.commit().await.unwrap();
+        stage.database.run("VACUUM ANALYZE").await;
         stage
     }
 

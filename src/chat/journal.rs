@@ -10,6 +10,7 @@ use crate::store::turns::{self, Turn};
 use crate::store::{Conn, Db, DbError, segments};
 use crate::types::{NodeId, TenantId};
 use futures_util::try_join;
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -25,6 +26,8 @@ pub(super) struct Journal {
     tenant: TenantId,
     log: Arc<TurnLog>,
     steps: Steps,
+    /// The steps as they were written down last.
+    known: Value,
 }
 
 impl Journal {
@@ -35,11 +38,11 @@ impl Journal {
         steps: Steps,
     ) -> Self {
         let (db, node) = (parts.db.clone(), parts.node);
-        Self { db, node, tenant, log, steps }
+        Self { db, node, tenant, log, steps, known: Value::Null }
     }
 
     /// Writes until `finish` is sent or dropped; returns the first offset that is not written.
-    pub(super) async fn run(self, mut finish: oneshot::Receiver<()>) -> usize {
+    pub(super) async fn run(mut self, mut finish: oneshot::Receiver<()>) -> usize {
         let mut written = 0;
         loop {
             tokio::select! {
@@ -59,7 +62,7 @@ impl Journal {
         }
     }
 
-    async fn write(&self, offset: usize, text: &str) -> Result<(), DbError> {
+    async fn write(&mut self, offset: usize, text: &str) -> Result<(), DbError> {
         let turn = self.log.turn();
         let first = async |conn: &Conn| Turn::hold(conn, self.tenant, turn, self.node).await;
         let (tx, held) = self.db.tenant_with(self.tenant, first).await?;
@@ -68,13 +71,16 @@ impl Journal {
         }
         let steps = json(&self.steps.all());
         let offset = i32::try_from(offset).unwrap_or(i32::MAX);
+        let changed = (steps != self.known).then(|| steps.clone());
+        let note = async |conn: &Conn| match changed {
+            Some(steps) => turns::set_steps(conn, self.tenant, turn, steps).await,
+            None => Ok(()),
+        };
         tx.commit_with(async |conn: &Conn| {
-            try_join!(
-                turns::set_steps(conn, self.tenant, turn, steps),
-                segments::insert(conn, self.tenant, turn, offset, text)
-            )
+            try_join!(note(conn), segments::insert(conn, self.tenant, turn, offset, text))
         })
         .await?;
+        self.known = steps;
         Ok(())
     }
 }

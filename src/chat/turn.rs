@@ -36,6 +36,7 @@ const TRIES_AGAINST_ERRORS: u32 = 5;
 pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
     let Start { order, reply, place, charge } = start;
     core.live.begin(order.turn);
+    let began = Instant::now();
     let (opened, search) = match open(&core, &order).await {
         Ok(opened) => opened,
         Err(not_opened) => {
@@ -46,6 +47,7 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
             return;
         }
     };
+    metrics::histogram!("docent_turn_open_seconds").record(began.elapsed());
     let log = TurnLog::new(order.turn);
     core.live.insert(order.ctx, Arc::clone(&log), ends.clone());
     core.mirror.add(&log);

@@ -6,10 +6,10 @@ use super::Conn;
 use super::tx::Tx;
 use crate::runtime::Tasks;
 use crate::types::TenantId;
-use diesel::ConnectionError;
+use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::pooled_connection::bb8::{Pool, PooledConnection, RunError};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -43,16 +43,22 @@ fn with_defaults(url: &str) -> String {
     url
 }
 
-/// No statement and no transaction of a request may hold others up for longer.
-const DEADLINES: &str = "SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '5s'; \
-    SET LOCAL idle_in_transaction_session_timeout = '15s'";
+/// No statement and no transaction of a request may hold others up for longer. Said once for each connection: to
+/// say it in each transaction costs as much as a query does.
+const DEADLINES: &str = "SET statement_timeout = '10s'; SET lock_timeout = '5s'; \
+    SET idle_in_transaction_session_timeout = '15s'";
+const NO_DEADLINES: &str = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
+    SET LOCAL idle_in_transaction_session_timeout = 0";
+
+async fn connect(url: &str) -> ConnectionResult<Conn> {
+    let mut conn = Conn::establish(url).await?;
+    conn.batch_execute(DEADLINES).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    Ok(conn)
+}
 
 /// How a tenant's transaction begins: in one round trip. The id is a UUID, so there is nothing to escape.
 fn of_tenant(tenant: TenantId) -> String {
-    format!(
-        "BEGIN; {DEADLINES}; SET LOCAL ROLE docent_app; \
-         SELECT set_config('docent.tenant_id', '{tenant}', true)"
-    )
+    format!("BEGIN; SET LOCAL ROLE docent_app; SET LOCAL docent.tenant_id = '{tenant}'")
 }
 
 /// Of failures that diesel has no word for, those that pass: deadlines, deadlocks, a restart.
@@ -121,11 +127,11 @@ impl Db {
     /// When the pool cannot be built.
     pub async fn open(options: DbOptions, tasks: &Tasks) -> Result<Self, DbError> {
         let main = tasks.clone();
-        let mut config = ManagerConfig::<AsyncPgConnection>::default();
+        let mut config = ManagerConfig::<Conn>::default();
         config.custom_setup = Box::new(move |url| {
             let (url, main) = (url.to_owned(), main.clone());
             Box::pin(async move {
-                main.on_main(async move { AsyncPgConnection::establish(&url).await })
+                main.on_main(async move { connect(&url).await })
                     .await
                     .unwrap_or_else(|stop| Err(ConnectionError::BadConnection(stop.to_string())))
             })
@@ -170,7 +176,7 @@ impl Db {
     /// # Errors
     /// `Unavailable` when no connection could be had in time.
     pub async fn system(&self) -> Result<Tx, DbError> {
-        self.begin(&format!("BEGIN; {DEADLINES}; SET LOCAL ROLE docent_system")).await
+        self.begin("BEGIN; SET LOCAL ROLE docent_system").await
     }
 
     /// A transaction of the ledger's keepers, across tenants: it numbers, chains, sums, checks and exports
@@ -179,7 +185,7 @@ impl Db {
     /// # Errors
     /// `Unavailable` when no connection could be had in time.
     pub async fn ledger(&self) -> Result<Tx, DbError> {
-        self.begin(&format!("BEGIN; {DEADLINES}; SET LOCAL ROLE docent_ledger")).await
+        self.begin("BEGIN; SET LOCAL ROLE docent_ledger").await
     }
 
     /// A transaction of the login role, which owns the tables: for what only an owner may do
@@ -188,7 +194,7 @@ impl Db {
     /// # Errors
     /// `Unavailable` when no connection could be had in time.
     pub async fn owner(&self) -> Result<Tx, DbError> {
-        self.begin("BEGIN").await
+        self.begin(&format!("BEGIN; {NO_DEADLINES}")).await
     }
 
     async fn begin(&self, statements: &str) -> Result<Tx, DbError> {

@@ -50,6 +50,10 @@ pub fn describe() {
     describe_counter!("docent_turns_total", "Turns by outcome: complete, stopped, failed, refused");
     describe_gauge!("docent_turns_running", "Turns running on this node");
     describe_histogram!("docent_turn_first_token_seconds", "From acceptance to the first token");
+    describe_histogram!(
+        "docent_turn_open_seconds",
+        "Until a turn and what it may cost are durable"
+    );
     describe_histogram!("docent_turn_seconds", "From acceptance to the end of a turn");
     describe_counter!("docent_model_attempts_total", "Models that were asked, by outcome");
     describe_gauge!("docent_model_breaker_state", "0 closed, 1 half-open, 2 open, on this node");
