@@ -119,8 +119,7 @@ const PHASES: [(&str, &str); 3] = [
 
 /// The mean of a histogram in milliseconds.
 async fn phase(stage: &Stage, name: &str) -> f64 {
-    let metrics = reqwest::get(format!("{}/metrics", stage.node.base)).await.unwrap();
-    let metrics = metrics.text().await.unwrap();
+    let metrics = stage.people[0].metrics().await;
     let of = |suffix: &str| {
         let begin = format!("{name}_{suffix} ");
         let line = metrics.lines().find_map(|line| line.strip_prefix(begin.as_str()));

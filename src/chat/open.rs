@@ -71,17 +71,18 @@ pub(super) async fn open(
 ) -> Result<(Opened, Option<Search>), NotOpened> {
     let ctx = order.ctx;
     let (tx, mut opened, stored) = begin(parts, order).await?;
-    // Once the turn is there no other one adds to the conversation, and its branch can be read.
-    let (made, inserted, held, earlier) = join!(
-        insert_conversation(&tx, order, &opened),
-        insert_turn(&tx, parts, order, &opened),
-        hold(&tx, order, stored.as_ref()),
-        earlier(&tx, order, stored.as_ref()),
-    );
-    made?;
-    inserted?;
-    held?;
-    let before = opened.recall(&earlier?);
+    let mut before = None;
+    if !order.is_new {
+        // Once the turn is there no other one adds to the conversation, and its branch can be read.
+        let (inserted, held, earlier) = join!(
+            insert_turn(&tx, parts, order, &opened),
+            hold(&tx, order, stored.as_ref()),
+            earlier(&tx, order, stored.as_ref()),
+        );
+        inserted?;
+        held?;
+        before = opened.recall(&earlier?);
+    }
     let mut search = Search::new(parts, ctx.tenant, &opened);
     let grant = Search::beside(&mut search, admit(tx, parts, order, &opened, before)).await?;
     opened.prices = grant.prices;
@@ -98,11 +99,13 @@ async fn admit(
     before: Option<MessageId>,
 ) -> Result<Grant, NotOpened> {
     let models = opened.models(0);
-    let (said, shown, grant) = join!(
+    let (begun, said, shown, grant) = join!(
+        insert_conversation(&tx, parts, order, opened),
         insert_question(&tx, order, opened, before),
         show_question(&tx, order, opened),
         metering::reserve(&tx, order.ctx, order.turn, parts.node, ask(opened, &models)),
     );
+    begun?;
     said?;
     shown?;
     let grant = grant.map_err(Refused::from)?;
@@ -285,7 +288,13 @@ async fn tried(
     found.ok_or(Refused::NoAssistant)
 }
 
-async fn insert_conversation(conn: &Conn, order: &Order, opened: &Opened) -> Result<(), NotOpened> {
+/// A conversation that is new, and its first turn.
+async fn insert_conversation(
+    conn: &Conn,
+    parts: &ChatParts,
+    order: &Order,
+    opened: &Opened,
+) -> Result<(), NotOpened> {
     if !order.is_new {
         return Ok(());
     }
@@ -302,10 +311,12 @@ async fn insert_conversation(conn: &Conn, order: &Order, opened: &Opened) -> Res
             (None, false) => "chat",
         },
     };
-    new.insert(conn).await.map_err(|error| match broken_constraint(&error) {
+    let (made, inserted) = join!(new.insert(conn), insert_turn(conn, parts, order, opened));
+    made.map_err(|error| match broken_constraint(&error) {
         Some("conversations_client_id") => NotOpened::Repeat,
         _ => DbError::from(error).into(),
-    })
+    })?;
+    inserted
 }
 
 /// Nobody turns the conversation to another branch meanwhile.

@@ -6,6 +6,7 @@ use super::Conn;
 use super::tx::Tx;
 use crate::runtime::Tasks;
 use crate::types::TenantId;
+use bb8::QueueStrategy;
 use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::pooled_connection::bb8::{Pool, PooledConnection, RunError};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError};
@@ -141,6 +142,8 @@ impl Db {
         let pool = Pool::builder()
             .max_size(options.max_connections)
             .connection_timeout(options.acquire)
+            // The one used last: it is warm, and the few that a quiet server needs are enough.
+            .queue_strategy(QueueStrategy::Lifo)
             .test_on_check_out(false) // a round trip per use; a dead socket is seen by is_broken
             .build(manager)
             .await
