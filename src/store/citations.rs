@@ -2,6 +2,7 @@
 
 use super::Conn;
 use super::schema::citations;
+use super::sql::Kept;
 use crate::types::{DocumentId, TenantId, TurnId};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -44,7 +45,7 @@ pub async fn hold(
 pub async fn insert(mut conn: &Conn, rows: &[Citation]) -> QueryResult<()> {
     if !rows.is_empty() {
         let insert = diesel::insert_into(citations::table).values(rows);
-        insert.on_conflict_do_nothing().execute(&mut conn).await?;
+        Kept(insert.on_conflict_do_nothing()).execute(&mut conn).await?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::Conn;
 use super::schema::conversations;
-use super::sql::sql;
+use super::sql::{Kept, sql};
 use super::turns::Turn;
 use crate::types::{AssistantId, ConversationId, MessageId, TenantId, TurnId, UserId};
 use chrono::{DateTime, Utc};
@@ -58,7 +58,7 @@ pub struct NewConversation<'a> {
 
 impl NewConversation<'_> {
     pub async fn insert(&self, mut conn: &Conn) -> QueryResult<()> {
-        diesel::insert_into(conversations::table).values(self).execute(&mut conn).await?;
+        Kept(diesel::insert_into(conversations::table).values(self)).execute(&mut conn).await?;
         Ok(())
     }
 }
@@ -209,10 +209,9 @@ pub async fn asked(
     id: ConversationId,
     question: MessageId,
 ) -> QueryResult<()> {
-    diesel::update(conversations::table.find((tenant, id)))
-        .set((conversations::leaf_id.eq(question), conversations::updated_at.eq(now)))
-        .execute(&mut conn)
-        .await?;
+    let change = (conversations::leaf_id.eq(question), conversations::updated_at.eq(now));
+    let update = diesel::update(conversations::table.find((tenant, id))).set(change);
+    Kept(update).execute(&mut conn).await?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use super::Conn;
 use super::schema::messages;
-use super::sql::sql;
+use super::sql::{Kept, sql};
 use crate::types::{ConversationId, MessageId, TenantId, TurnId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -39,7 +39,7 @@ pub struct NewMessage<'a> {
 
 impl NewMessage<'_> {
     pub async fn insert(&self, mut conn: &Conn) -> QueryResult<()> {
-        diesel::insert_into(messages::table).values(self).execute(&mut conn).await?;
+        Kept(diesel::insert_into(messages::table).values(self)).execute(&mut conn).await?;
         Ok(())
     }
 }

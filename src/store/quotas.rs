@@ -37,11 +37,11 @@ pub struct Quota {
 
 impl Quota {
     /// Of a user and of their tenant, the user's first, month before day.
-    pub async fn load(conn: &mut Conn, tenant: TenantId, user: UserId) -> QueryResult<Vec<Self>> {
+    pub async fn load(mut conn: &Conn, tenant: TenantId, user: UserId) -> QueryResult<Vec<Self>> {
         sql("SELECT * FROM quota_now($1, $2)")
             .bind::<Uuid, _>(tenant)
             .bind::<Uuid, _>(user)
-            .load(conn)
+            .load(&mut conn)
             .await
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Conn;
 use super::schema::{citations, turn_segments};
-use super::sql::sql;
+use super::sql::{Kept, sql};
 use crate::types::{DocumentId, TenantId, TurnId};
 use diesel::prelude::*;
 use diesel::sql_types::{Double, Integer, Uuid};
@@ -25,7 +25,7 @@ pub async fn insert(
     first_offset: i32,
     parts: &str,
 ) -> QueryResult<()> {
-    diesel::insert_into(turn_segments::table)
+    let insert = diesel::insert_into(turn_segments::table)
         .values((
             turn_segments::tenant_id.eq(tenant),
             turn_segments::turn_id.eq(turn),
@@ -38,9 +38,8 @@ pub async fn insert(
             turn_segments::first_offset,
         ))
         .do_update()
-        .set(turn_segments::parts.eq(excluded(turn_segments::parts)))
-        .execute(&mut conn)
-        .await?;
+        .set(turn_segments::parts.eq(excluded(turn_segments::parts)));
+    Kept(insert).execute(&mut conn).await?;
     Ok(())
 }
 

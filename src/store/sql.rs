@@ -1,7 +1,7 @@
-//! SQL as text, prepared once for each connection.
+//! Statements that are prepared once for each connection.
 //!
-//! diesel's own `sql_query` is parsed and planned anew each time, and asks the database twice: once to prepare,
-//! once to run.
+//! diesel prepares its own `sql_query`, `INSERT` and `UPDATE` anew each time: the database is asked twice, once to
+//! prepare and once to run, and parses the same text again.
 
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, BoxedSqlQuery, Query, QueryFragment, QueryId, SqlQuery};
@@ -49,4 +49,25 @@ impl QueryId for Sql<'_> {
 
 impl Query for Sql<'_> {
     type SqlType = Untyped;
+}
+
+/// A statement of diesel's that is prepared once. Its text must not depend on what people send: with the values of
+/// one row, or of a few, it does not.
+pub(super) struct Kept<Q>(pub(super) Q);
+
+impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Kept<Q> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.0.walk_ast(out)
+    }
+
+    fn is_safe_to_cache_prepared(&self, _: &Pg) -> QueryResult<bool> {
+        Ok(true)
+    }
+}
+
+/// Known by its text.
+impl<Q> QueryId for Kept<Q> {
+    type QueryId = ();
+
+    const HAS_STATIC_QUERY_ID: bool = false;
 }

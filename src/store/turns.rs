@@ -2,7 +2,7 @@
 
 use super::Conn;
 use super::schema::turns;
-use super::sql::sql;
+use super::sql::{Kept, sql};
 use crate::types::{ConversationId, MessageId, NodeId, TenantId, TurnId, UserId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -53,7 +53,7 @@ impl NewTurn<'_> {
     /// Fails with a unique violation of `turns_one_running` when the conversation is busy, and of
     /// `turns_idempotency` when the key was used.
     pub async fn insert(&self, mut conn: &Conn) -> QueryResult<()> {
-        diesel::insert_into(turns::table).values(self).execute(&mut conn).await?;
+        Kept(diesel::insert_into(turns::table).values(self)).execute(&mut conn).await?;
         Ok(())
     }
 }
@@ -133,19 +133,17 @@ impl Turn {
     }
 
     pub async fn close(&self, mut conn: &Conn, ending: Ending<'_>) -> QueryResult<()> {
-        diesel::update(turns::table.find((self.tenant_id, self.id)))
-            .set((
-                turns::state.eq(ending.state),
-                turns::error_code.eq(ending.error_code),
-                turns::first_token_ms.eq(ending.first_token_ms),
-                turns::latency_ms.eq(ending.latency_ms),
-                turns::provider.eq(ending.provider),
-                turns::model.eq(ending.model),
-                turns::steps.eq(ending.steps),
-                turns::ended_at.eq(diesel::dsl::now),
-            ))
-            .execute(&mut conn)
-            .await?;
+        let update = diesel::update(turns::table.find((self.tenant_id, self.id))).set((
+            turns::state.eq(ending.state),
+            turns::error_code.eq(ending.error_code),
+            turns::first_token_ms.eq(ending.first_token_ms),
+            turns::latency_ms.eq(ending.latency_ms),
+            turns::provider.eq(ending.provider),
+            turns::model.eq(ending.model),
+            turns::steps.eq(ending.steps),
+            turns::ended_at.eq(diesel::dsl::now),
+        ));
+        Kept(update).execute(&mut conn).await?;
         Ok(())
     }
 }
@@ -157,10 +155,8 @@ pub async fn set_steps(
     id: TurnId,
     steps: serde_json::Value,
 ) -> QueryResult<()> {
-    diesel::update(turns::table.find((tenant, id)))
-        .set(turns::steps.eq(steps))
-        .execute(&mut conn)
-        .await?;
+    let update = diesel::update(turns::table.find((tenant, id))).set(turns::steps.eq(steps));
+    Kept(update).execute(&mut conn).await?;
     Ok(())
 }
 

@@ -3,9 +3,9 @@
 use crate::api::principal::Principal;
 use crate::api::problem::Problem;
 use crate::api::state::State;
-use crate::store::DbError;
 use crate::store::quotas::Quota;
 use crate::store::tenants::Tenant;
+use crate::store::{Conn, DbError};
 use crate::types::Ctx;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpResponseBuilder, get, web};
@@ -98,8 +98,9 @@ pub(crate) async fn quota(
 /// was opened and beside the turn's own work, so no counter is locked for it and no token waits.
 pub(in crate::api) async fn standing(state: &State, ctx: Ctx) -> Vec<Quota> {
     let load = async {
-        let mut tx = state.db.tenant(ctx.tenant).await?;
-        Ok(Quota::load(&mut tx, ctx.tenant, ctx.user).await?) // it read: nothing to commit
+        let first = async |conn: &Conn| Quota::load(conn, ctx.tenant, ctx.user).await;
+        let (_tx, quotas) = state.db.tenant_with(ctx.tenant, first).await?;
+        Ok(quotas?) // it read: nothing to commit
     };
     DbError::after(PATIENCE, load).await.unwrap_or_default()
 }
