@@ -123,8 +123,8 @@ impl Office {
             embedding: 20,
         };
         let began = Instant::now();
-        let mut tx = self.db.tenant(ctx.tenant).await.unwrap();
-        metering::reserve(&mut tx, ctx, turn, NodeId::new(), ask).await.unwrap();
+        let tx = self.db.tenant(ctx.tenant).await.unwrap();
+        metering::reserve(&tx, ctx, turn, NodeId::new(), ask).await.unwrap();
         tx.commit().await.unwrap();
         let reserved = began.elapsed();
         let items = vec![
@@ -145,8 +145,8 @@ impl Office {
             first_step: 0,
             steps: vec![StepBill { model: Some(self.models[0].clone()), items }],
         };
-        let mut tx = self.db.tenant(ctx.tenant).await.unwrap();
-        metering::settle_turn(&mut tx, turn, &bill).await.unwrap().expect("a cost");
+        let tx = self.db.tenant(ctx.tenant).await.unwrap();
+        metering::settle_turn(&tx, turn, &bill).await.unwrap().expect("a cost");
         tx.commit().await.unwrap();
         let mut halves = self.halves.lock().unwrap();
         halves[0].push(reserved);

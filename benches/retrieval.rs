@@ -30,8 +30,8 @@ const TOP: usize = 10;
 
 async fn search(db: &Db, tenant: TenantId, model: i32, v: &HalfVec) -> (HashSet<String>, Duration) {
     let started = Instant::now();
-    let mut tx = db.tenant(tenant).await.unwrap();
-    let found = embeddings::nearest(&mut tx, tenant, model, v, 10).await.unwrap();
+    let tx = db.tenant(tenant).await.unwrap();
+    let found = embeddings::nearest(&tx, tenant, model, v, 10).await.unwrap();
     tx.commit().await.unwrap();
     (found.iter().map(|n| n.chunk_id.to_string()).collect(), started.elapsed())
 }
@@ -156,8 +156,8 @@ async fn text(world: &World, db: &Db) {
             let (mut times, mut every) = (Vec::new(), Vec::new());
             for question in &questions {
                 let started = Instant::now();
-                let mut tx = db.tenant(tenant).await.unwrap();
-                chunks::search(&mut tx, question, 30, &[]).await.unwrap();
+                let tx = db.tenant(tenant).await.unwrap();
+                chunks::search(&tx, question, 30, &[]).await.unwrap();
                 tx.commit().await.unwrap();
                 times.push(started.elapsed());
             }

@@ -193,7 +193,7 @@ async fn close(
         first_step: 0,
         steps: bills,
     };
-    let cost = metering::settle_turn(&mut tx, id, &bill).await?;
+    let cost = metering::settle_turn(&tx, id, &bill).await?;
     if log.is_empty() {
         log.append(&Part::Start { message_id: turn.answer_id });
     }
@@ -204,8 +204,8 @@ async fn close(
     let (fresh, end_offset) = log.lines_from(written);
     let offset = i32::try_from(written).unwrap_or(i32::MAX);
     match keep_log {
-        true => segments::insert(&mut tx, tenant, id, offset, &fresh).await?,
-        false => segments::delete(&mut tx, tenant, id).await?,
+        true => segments::insert(&tx, tenant, id, offset, &fresh).await?,
+        false => segments::delete(&tx, tenant, id).await?,
     }
     tx.commit().await?;
     let lines = Bytes::from(fresh);

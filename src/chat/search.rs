@@ -9,9 +9,11 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Either, MaybeDone, maybe_done, select};
 use std::pin::{Pin, pin};
 
+type Work = BoxFuture<'static, Result<Found, RetrieveError>>;
+
 /// A search that goes on when it is waited for.
 pub(super) struct Search {
-    work: Pin<Box<MaybeDone<BoxFuture<'static, Result<Found, RetrieveError>>>>>,
+    work: Pin<Box<MaybeDone<Work>>>,
     /// Nobody is paid for it.
     free: bool,
 }

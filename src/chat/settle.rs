@@ -175,7 +175,10 @@ impl Settlement {
             self.show_answer(&tx, &turn),
             metering::settle_turn(&tx, turn.id, &bill),
         );
-        (said?, quoted?, closed?, shown?);
+        said?;
+        quoted?;
+        closed?;
+        shown?;
         let cost = cost?;
         let last = match self.told.as_slice() {
             [] => self.last(cost),

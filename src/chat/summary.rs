@@ -94,7 +94,7 @@ impl Work {
     async fn run(&self) -> Result<&'static str, DbError> {
         let mut tx = self.core.db.tenant(self.ctx.tenant).await?;
         let branch =
-            Remembered::branch(&mut tx, self.ctx.tenant, self.leaf, history::LOOK_BACK).await?;
+            Remembered::branch(&tx, self.ctx.tenant, self.leaf, history::LOOK_BACK).await?;
         let Some(due) = history::due(&branch, history::budget(&self.own)) else {
             return Ok("not_due");
         };
@@ -112,7 +112,7 @@ impl Work {
             least_output: i64::from(LONGEST),
             embedding: 0,
         };
-        let prices = match metering::quote(&mut tx, self.ctx, ask).await {
+        let prices = match metering::quote(&tx, self.ctx, ask).await {
             Ok(grant) => grant.prices,
             Err(ReserveError::Exceeded(_) | ReserveError::Unpriced) => return Ok("quota"),
             Err(ReserveError::Query(error)) => return Err(error.into()),

@@ -152,7 +152,8 @@ async fn settle(core: &Arc<Core>, mut settlement: Settlement, log: &TurnLog) {
 }
 
 pub(super) async fn commit(db: &Db, settlement: &Settlement) -> Result<Option<Settled>, DbError> {
-    DbError::after(TRY, settlement.commit(db)).await
+    // A large future: who settles need not be as large.
+    DbError::after(TRY, Box::pin(settlement.commit(db))).await
 }
 
 /// The turn is closed: by the sweeper, which took us for dead, or by ourselves in a transaction whose

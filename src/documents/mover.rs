@@ -69,9 +69,9 @@ impl Mover {
     async fn embed(&self, job: &ClaimedJob) -> Result<bool, Failed> {
         let (tenant, key) = (job.tenant_id, (job.tenant_id, job.document_id));
         let mut tx = self.db.tenant(tenant).await?;
-        let place = Place::find(&mut tx, tenant).await?;
+        let place = Place::find(&tx, tenant).await?;
         let space = match place.and_then(|place| place.next_model_id) {
-            Some(next) => self.spaces.get(&mut tx, next).await?,
+            Some(next) => self.spaces.get(&tx, next).await?,
             None => return Err(Failed::Gone), // the move was taken back, and its jobs with it
         };
         let bare = embeddings::bare(&mut tx, key, space.id, i64::from(BATCH)).await?;
@@ -159,12 +159,12 @@ impl Mover {
     /// Lets the next model answer when every document has its vectors.
     async fn switch(&self, tenant: TenantId) -> Result<(), DbError> {
         let mut tx = self.db.tenant(tenant).await?;
-        let place = Place::find(&mut tx, tenant).await?;
+        let place = Place::find(&tx, tenant).await?;
         let Some(next) = place.and_then(|place| place.next_model_id) else { return Ok(()) };
         if places::waits(&mut tx, tenant).await? {
             return Ok(());
         }
-        let space = self.spaces.get(&mut tx, next).await?;
+        let space = self.spaces.get(&tx, next).await?;
         tx.commit().await?;
         // Before anybody asks: the first question is as fast as the last one was.
         let indexed =

@@ -69,8 +69,8 @@ impl Vectors {
     /// # Errors
     /// When the database fails.
     pub async fn space(&self, tenant: TenantId) -> Result<Space, DbError> {
-        let mut tx = self.db.tenant(tenant).await?;
-        Ok(self.spaces.of(&mut tx, tenant).await?)
+        let tx = self.db.tenant(tenant).await?;
+        Ok(self.spaces.of(&tx, tenant).await?)
     }
 
     /// Vectors in `space` for `texts`, which are `tokens` by our count.

@@ -42,8 +42,8 @@ async fn tx(world: &World, user: &User) -> Tx {
 /// The texts that a question finds, best first.
 async fn finds(world: &World, user: &User, question: &str, among: &[&str]) -> Vec<String> {
     let among: Vec<String> = among.iter().map(|name| (*name).to_owned()).collect();
-    let mut tx = tx(world, user).await;
-    let found = chunks::search(&mut tx, question, MOST, &among).await.unwrap();
+    let tx = tx(world, user).await;
+    let found = chunks::search(&tx, question, MOST, &among).await.unwrap();
     let mut texts = Vec::new();
     for id in found {
         let text = format!("SELECT content AS t FROM chunks WHERE id = '{id}'");
@@ -76,7 +76,7 @@ async fn a_rare_word_is_found_among_thousands_of_chunks_without_reading_them() {
     holds(&world, &anna, "all", &texts).await;
     let mut tx = tx(&world, &anna).await;
     let question = "What is the notice period of the contract in fribbles?";
-    let found = chunks::search(&mut tx, question, MOST, &[]).await.unwrap();
+    let found = chunks::search(&tx, question, MOST, &[]).await.unwrap();
     let by_index = counted(&mut tx, "pg_stat_get_xact_numscans('chunks_words'::regclass)").await;
     let read = counted(
         &mut tx,
@@ -195,8 +195,8 @@ async fn a_small_tenant_is_ranked_as_by_an_exact_search() {
         let mut best: Vec<f64> = exact.iter().map(|line| score(&line[..36])).collect();
         best.sort_by(|a, b| b.total_cmp(a));
         best.truncate(30);
-        let mut tx = tx(&world, &anna).await;
-        let found = chunks::search(&mut tx, &question, MOST, &[]).await.unwrap();
+        let tx = tx(&world, &anna).await;
+        let found = chunks::search(&tx, &question, MOST, &[]).await.unwrap();
         let found: Vec<f64> = found.iter().map(|id| score(&id.to_string())).collect();
         assert_eq!(found, best, "{question}");
     }

@@ -90,7 +90,7 @@ impl Office {
             people.push(add_user(&db, &tenant, &email, name, Role::Member).await.unwrap().id);
         }
         let mut tx = db.tenant(tenant.id).await.unwrap();
-        let assistant = Assistant::pick(&mut tx, tenant.id, None).await.unwrap().unwrap().id;
+        let assistant = Assistant::pick(&tx, tenant.id, None).await.unwrap().unwrap().id;
         let price = Price::of(&mut tx, tenant.id, "gpt-4o-mini").await.unwrap().unwrap();
         tx.commit().await.unwrap();
         let documents = (0..15).map(|_| DocumentId::new()).collect();
@@ -133,12 +133,12 @@ impl Office {
             let moments = dice.random_range(1..20);
             tokio::select! {
                 biased;
-                _ = metering::reserve(&mut tx, ctx, turn, NodeId::new(), ask) => {}
+                _ = metering::reserve(&tx, ctx, turn, NodeId::new(), ask) => {}
                 () = some(moments) => {}
             }
             return self.books(|books| books.given_up += 1);
         }
-        let grant = match metering::reserve(&mut tx, ctx, turn, NodeId::new(), ask).await {
+        let grant = match metering::reserve(&tx, ctx, turn, NodeId::new(), ask).await {
             Ok(grant) => grant,
             Err(ReserveError::Exceeded(why)) => {
                 let needed = match why.meter.as_str() {
@@ -235,18 +235,18 @@ impl Office {
             Item::exact(Meter::EmbeddingTokens, dice.random_range(0..50)),
         ];
         let bill = self.bill(held.user, Source::Turn(held.turn), items);
-        let mut tx = self.db.tenant(self.tenant).await.unwrap();
+        let tx = self.db.tenant(self.tenant).await.unwrap();
         if dice.random_bool(0.1) {
             let moments = dice.random_range(1..20);
             tokio::select! {
                 biased;
-                _ = metering::settle_turn(&mut tx, held.turn, &bill) => {}
+                _ = metering::settle_turn(&tx, held.turn, &bill) => {}
                 () = some(moments) => {}
             }
             return self.books(|books| books.given_up += 1);
         }
         // The model has a price: whoever settles is told the cost, and nobody else.
-        let settled = metering::settle_turn(&mut tx, held.turn, &bill).await.unwrap().is_some();
+        let settled = metering::settle_turn(&tx, held.turn, &bill).await.unwrap().is_some();
         if dice.random_bool(0.15) {
             return self.books(|books| books.given_up += 1);
         }
@@ -374,9 +374,9 @@ async fn the_books_are_right_whatever_happens() {
 
     // Whatever was forgotten is settled in the end, and then nothing is held any more.
     for turn in office.books(|books| books.held.clone()) {
-        let mut tx = office.db.tenant(office.tenant).await.unwrap();
+        let tx = office.db.tenant(office.tenant).await.unwrap();
         let bill = office.bill(turn.user, Source::Turn(turn.turn), Vec::new());
-        metering::settle_turn(&mut tx, turn.turn, &bill).await.unwrap();
+        metering::settle_turn(&tx, turn.turn, &bill).await.unwrap();
         tx.commit().await.unwrap();
         office.books(|books| {
             books.billed.entry(turn.turn.uuid()).or_default();
@@ -394,8 +394,8 @@ async fn a_reservation_needs_its_turn() {
     let office = Office::open().await;
     let ctx = Ctx::new(office.tenant, office.people[0], Role::Member);
     let ask = office.ask(10, 10, 1);
-    let mut tx = office.db.tenant(office.tenant).await.unwrap();
-    metering::reserve(&mut tx, ctx, TurnId::new(), NodeId::new(), ask).await.unwrap();
+    let tx = office.db.tenant(office.tenant).await.unwrap();
+    metering::reserve(&tx, ctx, TurnId::new(), NodeId::new(), ask).await.unwrap();
     assert!(tx.commit().await.is_err(), "nobody could ever settle it");
     office.audit().await;
     let mut tx = office.db.tenant(office.tenant).await.unwrap();

@@ -227,15 +227,15 @@ async fn a_small_collection_is_searched_exactly_and_a_large_one_by_the_index() {
 
     let key: (TenantId, i32) = (anna.tenant_id.parse().unwrap(), built_in(&world).await);
     let question = HalfVec::new(&[0.5; DIMENSIONS]);
-    let mut tx = world.db().await.tenant(key.0).await.unwrap();
+    let tx = world.db().await.tenant(key.0).await.unwrap();
     for (name, most) in [("small", 3), ("large", 30), ("nothing", 0)] {
         let names = [name.to_owned()];
         for exact in [true, false] {
-            let near = embeddings::nearest_among(&mut tx, key, &question, 30, &names, exact).await;
+            let near = embeddings::nearest_among(&tx, key, &question, 30, &names, exact).await;
             assert_eq!(near.unwrap().len(), most, "{name}");
         }
     }
-    let few = collections::chunks(&mut tx, key.0, &["small".to_owned()]).await;
+    let few = collections::chunks(&tx, key.0, &["small".to_owned()]).await;
     assert_eq!(few.unwrap(), 3);
 }
 
@@ -263,10 +263,10 @@ async fn vectors_of_two_models_never_meet() {
     };
     embeddings::insert(&mut tx, &[row]).await.unwrap();
     let question = HalfVec::new(&[1.0, 0.0, 0.0]);
-    let near = embeddings::nearest(&mut tx, tenant, second, &question, 9).await.unwrap();
+    let near = embeddings::nearest(&tx, tenant, second, &question, 9).await.unwrap();
     assert_eq!((near.len(), near[0].distance), (1, 0.0));
     let question = HalfVec::new(&[0.5; DIMENSIONS]);
-    let near = embeddings::nearest(&mut tx, tenant, first, &question, 9).await.unwrap();
+    let near = embeddings::nearest(&tx, tenant, first, &question, 9).await.unwrap();
     assert_eq!(near.len(), 1, "only the first model's vector, and no error");
     tx.commit().await.unwrap();
     assert_eq!(anna.ask(FACTS[0].0).await.citations(), found);

@@ -97,8 +97,8 @@ impl Asking {
     async fn begin(state: &State, ctx: Ctx, body: LegacyBody) -> Result<Self, Problem> {
         let started = Instant::now();
         let messages = body.messages()?;
-        let mut tx = state.db.tenant(ctx.tenant).await?;
-        let found = Assistant::pick(&mut tx, ctx.tenant, Some(&body.specialist_id)).await;
+        let tx = state.db.tenant(ctx.tenant).await?;
+        let found = Assistant::pick(&tx, ctx.tenant, Some(&body.specialist_id)).await;
         tx.commit().await?;
         let found = found.map_err(DbError::from)?;
         let assistant = found.ok_or_else(|| Problem::not_found("specialist"))?;

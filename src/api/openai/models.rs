@@ -69,8 +69,8 @@ pub(super) async fn must_be_listed(state: &State, ctx: Ctx, name: &str) -> Resul
     if listed.iter().any(|listed| listed.name == name) {
         return Ok(());
     }
-    let mut tx = state.db.tenant(ctx.tenant).await?;
-    let found = Assistant::pick(&mut tx, ctx.tenant, Some(name)).await.map_err(DbError::from)?;
+    let tx = state.db.tenant(ctx.tenant).await?;
+    let found = Assistant::pick(&tx, ctx.tenant, Some(name)).await.map_err(DbError::from)?;
     tx.commit().await?;
     found.map(drop).ok_or_else(no_model)
 }

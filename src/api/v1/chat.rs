@@ -141,7 +141,7 @@ pub(crate) async fn send(
     collect(&accepted, &mut answer).await?;
     let mut tx = state.db.tenant(ctx.tenant).await?;
     let turn = Turn::find(&mut tx, ctx.tenant, accepted.turn).await.map_err(DbError::from)?;
-    let quotas = Quota::load(&mut tx, ctx.tenant, ctx.user).await.map_err(DbError::from)?;
+    let quotas = Quota::load(&tx, ctx.tenant, ctx.user).await.map_err(DbError::from)?;
     tx.commit().await?;
     if let Some(turn) = turn {
         (answer.model, answer.provider) = (turn.model, turn.provider);

@@ -104,7 +104,7 @@ pub(crate) async fn turn_to(
 ) -> Result<web::Json<MessageList>, Problem> {
     let mut tx = state.db.tenant(ctx.tenant).await?;
     // A turn that ends meanwhile moves the branch after us, or did before we looked.
-    let there = conversations::lock(&mut tx, ctx.tenant, ctx.user, *id).await;
+    let there = conversations::lock(&tx, ctx.tenant, ctx.user, *id).await;
     let found = Conversation::find(&mut tx, ctx.tenant, ctx.user, *id).await;
     let (true, Some(found)) = (there.map_err(DbError::from)?, found.map_err(DbError::from)?) else {
         return Err(Problem::not_found("conversation"));

@@ -66,7 +66,7 @@ pub(crate) async fn quota(
     Principal(ctx): Principal,
 ) -> Result<web::Json<QuotaList>, Problem> {
     let mut tx = state.db.tenant(ctx.tenant).await?;
-    let rows = Quota::load(&mut tx, ctx.tenant, ctx.user).await.map_err(DbError::from)?;
+    let rows = Quota::load(&tx, ctx.tenant, ctx.user).await.map_err(DbError::from)?;
     let tenant = Tenant::find(&mut tx, ctx.tenant).await.map_err(DbError::from)?;
     tx.commit().await?;
     let month = rows.iter().find(|row| row.period == "month");

@@ -31,13 +31,13 @@ async fn whole(office: &Office, turn: TurnId, user: UserId) -> Result<(), DbErro
     let ctx = Ctx::new(office.tenant, user, Role::Member);
     let mut tx = office.db.tenant(office.tenant).await?;
     office.begin_turn(&mut tx, turn, user).await?;
-    match metering::reserve(&mut tx, ctx, turn, NodeId::new(), office.ask(30, 20, 1)).await {
+    match metering::reserve(&tx, ctx, turn, NodeId::new(), office.ask(30, 20, 1)).await {
         Err(metering::ReserveError::Query(error)) => return Err(error.into()),
         granted => granted.expect("there is enough"),
     };
     tx.commit().await?;
-    let mut tx = office.db.tenant(office.tenant).await?;
-    let Some(running) = Turn::lock_running(&mut tx, office.tenant, turn).await? else {
+    let tx = office.db.tenant(office.tenant).await?;
+    let Some(running) = Turn::lock_running(&tx, office.tenant, turn).await? else {
         return Ok(()); // closed for us
     };
     let answer = NewMessage {
@@ -50,7 +50,7 @@ async fn whole(office: &Office, turn: TurnId, user: UserId) -> Result<(), DbErro
         status: "complete",
         content: "Forty-two.",
     };
-    answer.insert(&mut tx).await?;
+    answer.insert(&tx).await?;
     let ending = Ending {
         state: "complete",
         error_code: None,
@@ -60,10 +60,10 @@ async fn whole(office: &Office, turn: TurnId, user: UserId) -> Result<(), DbErro
         model: "gpt-4o-mini",
         steps: serde_json::json!([]),
     };
-    running.close(&mut tx, ending).await?;
+    running.close(&tx, ending).await?;
     let items = [(Meter::Requests, 1), (Meter::InputTokens, 21), (Meter::OutputTokens, 4)];
     let items = items.map(|(meter, quantity)| Item::exact(meter, quantity)).to_vec();
-    metering::settle_turn(&mut tx, turn, &office.bill(user, Source::Turn(turn), items)).await?;
+    metering::settle_turn(&tx, turn, &office.bill(user, Source::Turn(turn), items)).await?;
     tx.commit().await
 }
 
