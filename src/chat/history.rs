@@ -42,10 +42,11 @@ impl History {
     /// The newest messages that fit the budget, after the nearest summary.
     pub(super) fn new(branch: &[Remembered], budget: u32) -> Self {
         let (summary, rest) = after_summary(branch);
+        let costs: Vec<u32> = rest.iter().map(|said| cost(&said.message)).collect();
         Self {
             summary: summary.map(ToOwned::to_owned),
-            messages: fitting(rest, budget),
-            weight: rest.iter().map(|said| cost(&said.message)).fold(0, u32::saturating_add),
+            messages: fitting(rest, &costs, budget),
+            weight: costs.iter().copied().fold(0, u32::saturating_add),
             count: rest.len(),
         }
     }
@@ -73,21 +74,20 @@ fn cost(message: &Message) -> u32 {
 }
 
 /// Answers that failed before they said anything are left out with their question.
-fn fitting(branch: &[Remembered], budget: u32) -> Vec<ChatMessage> {
+fn fitting(branch: &[Remembered], costs: &[u32], budget: u32) -> Vec<ChatMessage> {
     let mut picked: Vec<ChatMessage> = Vec::new();
     let mut left = budget;
     let mut unanswered = false;
-    for Remembered { message, .. } in branch.iter().rev() {
+    for (Remembered { message, .. }, cost) in branch.iter().zip(costs).rev() {
         let question = message.role == "user";
         if message.content.is_empty() || (question && unanswered) {
             unanswered = !question;
             continue;
         }
-        let cost = cost(message);
-        if cost > left {
+        if *cost > left {
             break;
         }
-        left -= cost;
+        left -= *cost;
         let role = if question { Role::User } else { Role::Assistant };
         picked.push(ChatMessage::new(role, message.content.as_str()));
     }

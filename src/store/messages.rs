@@ -61,43 +61,20 @@ impl Message {
 
     /// The last `limit` messages of the branch that ends with `leaf`, oldest first.
     pub async fn branch(
-        conn: &Conn,
+        mut conn: &Conn,
         tenant: TenantId,
         leaf: MessageId,
         limit: i64,
     ) -> QueryResult<Vec<Self>> {
-        Self::up_from("$2", conn, tenant, leaf.uuid(), limit).await
-    }
-
-    /// Of the branch that the user of a conversation looks at.
-    pub async fn shown(
-        conn: &Conn,
-        tenant: TenantId,
-        conversation: ConversationId,
-        limit: i64,
-    ) -> QueryResult<Vec<Self>> {
-        let leaf = "(SELECT leaf_id FROM conversations WHERE tenant_id = $1 AND id = $2)";
-        Self::up_from(leaf, conn, tenant, conversation.uuid(), limit).await
-    }
-
-    async fn up_from(
-        leaf: &str,
-        mut conn: &Conn,
-        tenant: TenantId,
-        id: uuid::Uuid,
-        limit: i64,
-    ) -> QueryResult<Vec<Self>> {
-        sql(format!(
-            "WITH RECURSIVE branch AS (
-               SELECT m.*, 1::bigint AS place FROM messages m WHERE tenant_id = $1 AND id = {leaf}
+        sql("WITH RECURSIVE branch AS (
+               SELECT m.*, 1::bigint AS place FROM messages m WHERE tenant_id = $1 AND id = $2
                UNION ALL
                SELECT m.*, b.place + 1 FROM branch b
                JOIN messages m ON m.tenant_id = $1 AND m.id = b.parent_id WHERE b.place < $3)
              SELECT id, parent_id, turn_id, role, status, content, created_at
-             FROM branch ORDER BY place DESC"
-        ))
+             FROM branch ORDER BY place DESC")
         .bind::<Uuid, _>(tenant)
-        .bind::<Uuid, _>(id)
+        .bind::<Uuid, _>(leaf)
         .bind::<BigInt, _>(limit)
         .load(&mut conn)
         .await
