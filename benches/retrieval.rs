@@ -31,7 +31,7 @@ const TOP: usize = 10;
 async fn search(db: &Db, tenant: TenantId, model: i32, v: &HalfVec) -> (HashSet<String>, Duration) {
     let started = Instant::now();
     let tx = db.tenant(tenant).await.unwrap();
-    let found = embeddings::nearest(&tx, tenant, model, v, 10).await.unwrap();
+    let found = embeddings::nearest(&tx, (tenant, model), v, 10, false).await.unwrap();
     tx.commit().await.unwrap();
     (found.iter().map(|n| n.chunk_id.to_string()).collect(), started.elapsed())
 }
@@ -39,7 +39,7 @@ async fn search(db: &Db, tenant: TenantId, model: i32, v: &HalfVec) -> (HashSet<
 #[tokio::main]
 async fn main() {
     let world = World::start().await;
-    let db = world.db().await;
+    let db = world.db();
     if !std::env::args().any(|argument| argument == "text") {
         vectors(&world, &db).await;
     }

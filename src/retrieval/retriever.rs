@@ -10,9 +10,11 @@ use crate::store::chunks::{self, FoundChunk};
 use crate::store::embeddings::{self, Neighbour};
 use crate::store::{self, Conn, Db, DbError, HalfVec};
 use crate::types::{ChunkId, TenantId};
+use dashmap::DashSet;
 use diesel::QueryResult;
 use futures_util::join;
 use std::collections::HashMap;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// How many candidates each search gives.
@@ -52,13 +54,15 @@ pub struct Retriever {
     db: Db,
     spaces: Spaces,
     questions: Questions,
+    /// Tenants that have a partition of their own, as far as it was noticed.
+    apart: Arc<DashSet<TenantId>>,
 }
 
 impl Retriever {
     /// Knows no question yet.
     #[must_use]
     pub fn new(db: Db, spaces: Spaces) -> Self {
-        Self { db, spaces, questions: Questions::default() }
+        Self { db, spaces, questions: Questions::default(), apart: Arc::default() }
     }
 
     /// The model that embeds a tenant's questions at the moment.
@@ -90,92 +94,89 @@ impl Retriever {
             found.exact &= embedded.exact;
             let Some(vector) = embedded.vectors.first() else { return Ok(found) };
             let vector = HalfVec::new(vector);
-            let near = self.near((tenant, &space), &vector, collections);
-            let (near, worded) = join!(near, self.worded(tenant, question, collections));
+            let asked = Asked { tenant, space: &space, vector: &vector, collections };
+            let first = async |conn: &Conn| {
+                join!(
+                    self.near(conn, &asked),
+                    chunks::search(conn, question, CANDIDATES, collections)
+                )
+            };
+            // On one connection: the turn is opened on another one meanwhile.
+            let (tx, (near, worded)) = self.db.tenant_with(tenant, first).await?;
             if let Some(near) = near? {
                 let ranked = fuse(&[near, worded?]);
-                found.passages = self.passages(tenant, &ranked, question, budget).await?;
+                found.passages = passages(&tx, tenant, &ranked, question, budget).await?;
                 metrics::histogram!("docent_retrieval_seconds").record(started.elapsed());
                 return Ok(found);
             }
             // The tenant was moved to another model meanwhile.
-            let tx = self.db.tenant(tenant).await?;
             space = self.spaces.of(&tx, tenant).await?;
-            tx.commit().await?;
         }
     }
 
-    /// The chunks that are near, nearest first; `None` when the space is not the tenant's any more.
-    async fn near(
-        &self,
-        (tenant, space): (TenantId, &Space),
-        question: &HalfVec,
-        collections: &[String],
-    ) -> Result<Option<Vec<ChunkId>>, RetrieveError> {
-        let key = (tenant, space.id);
-        // Asked after the search: while it is the tenant's, no vector of it was deleted.
-        let first = async |conn: &Conn| {
-            join!(
-                nearest(conn, key, question, collections),
-                self.spaces.answers(conn, tenant, space)
-            )
+    /// The chunks that are near, nearest first; `None` when the space is not the tenant's any more, which is asked
+    /// after the search: while it is the tenant's, no vector of it was deleted.
+    async fn near(&self, conn: &Conn, asked: &Asked<'_>) -> QueryResult<Option<Vec<ChunkId>>> {
+        let still = self.spaces.answers(conn, asked.tenant, asked.space);
+        let (near, still) = if asked.collections.is_empty() {
+            join!(self.nearest(conn, asked), still)
+        } else {
+            (nearest_among(conn, asked).await, still.await)
         };
-        let (_tx, (near, answers)) = self.db.tenant_with(tenant, first).await?;
         let near = near?.into_iter().filter(|n| n.distance < FARTHEST).map(|n| n.chunk_id);
-        Ok(answers?.then(|| near.collect()))
+        Ok(still?.then(|| near.collect()))
     }
 
-    /// The chunks that have the question's words, best first. Beside the other search, on a connection of its own.
-    async fn worded(
-        &self,
-        tenant: TenantId,
-        question: &str,
-        collections: &[String],
-    ) -> Result<Vec<ChunkId>, RetrieveError> {
-        let first =
-            async |conn: &Conn| chunks::search(conn, question, CANDIDATES, collections).await;
-        let (_tx, worded) = self.db.tenant_with(tenant, first).await?;
-        Ok(worded?)
-    }
-
-    /// The best, as far as the budget goes.
-    async fn passages(
-        &self,
-        tenant: TenantId,
-        ranked: &[(ChunkId, f32)],
-        question: &str,
-        budget: i32,
-    ) -> Result<Vec<Passage>, RetrieveError> {
-        let ids: Vec<ChunkId> = ranked.iter().take(MOST * 2).map(|(id, _)| *id).collect();
-        let first = async |conn: &Conn| chunks::load(conn, tenant, &ids).await;
-        let (_tx, loaded) = self.db.tenant_with(tenant, first).await?;
-        let mut loaded: HashMap<ChunkId, FoundChunk> =
-            loaded?.into_iter().map(|chunk| (chunk.id, chunk)).collect();
-        let mut passages = Vec::new();
-        let mut left = budget;
-        for (id, score) in ranked {
-            let Some(chunk) = loaded.remove(id) else { continue };
-            if passages.len() == MOST || chunk.tokens > left {
-                break;
-            }
-            left -= chunk.tokens;
-            passages.push(passage(chunk, question, *score));
+    async fn nearest(&self, conn: &Conn, asked: &Asked<'_>) -> QueryResult<Vec<Neighbour>> {
+        let (tenant, space) = (asked.tenant, asked.space);
+        let apart = self.apart.contains(&tenant);
+        let key = (tenant, space.id);
+        let near = embeddings::nearest(conn, key, asked.vector, CANDIDATES.into(), apart).await?;
+        if !apart && near.first().is_some_and(|near| near.apart) {
+            self.apart.insert(tenant);
         }
-        Ok(passages)
+        Ok(near)
     }
 }
 
-async fn nearest(
+/// What is searched for.
+struct Asked<'a> {
+    tenant: TenantId,
+    space: &'a Space,
+    vector: &'a HalfVec,
+    collections: &'a [String],
+}
+
+async fn nearest_among(conn: &Conn, asked: &Asked<'_>) -> QueryResult<Vec<Neighbour>> {
+    let Asked { tenant, space, vector, collections } = *asked;
+    let exact = store::collections::chunks(conn, tenant, collections).await? < OWN_INDEX_FROM;
+    let key = (tenant, space.id);
+    embeddings::nearest_among(conn, key, vector, CANDIDATES.into(), collections, exact).await
+}
+
+/// The best, as far as the budget goes.
+async fn passages(
     conn: &Conn,
-    key: (TenantId, i32),
-    question: &HalfVec,
-    collections: &[String],
-) -> QueryResult<Vec<Neighbour>> {
-    if collections.is_empty() {
-        return embeddings::nearest(conn, key.0, key.1, question, CANDIDATES.into()).await;
+    tenant: TenantId,
+    ranked: &[(ChunkId, f32)],
+    question: &str,
+    budget: i32,
+) -> QueryResult<Vec<Passage>> {
+    let ids: Vec<ChunkId> = ranked.iter().take(MOST * 2).map(|(id, _)| *id).collect();
+    let loaded = chunks::load(conn, tenant, &ids).await?;
+    let mut loaded: HashMap<ChunkId, FoundChunk> =
+        loaded.into_iter().map(|chunk| (chunk.id, chunk)).collect();
+    let mut passages = Vec::new();
+    let mut left = budget;
+    for (id, score) in ranked {
+        let Some(chunk) = loaded.remove(id) else { continue };
+        if passages.len() == MOST || chunk.tokens > left {
+            break;
+        }
+        left -= chunk.tokens;
+        passages.push(passage(chunk, question, *score));
     }
-    let exact = store::collections::chunks(conn, key.0, collections).await? < OWN_INDEX_FROM;
-    embeddings::nearest_among(conn, key, question, CANDIDATES.into(), collections, exact).await
+    Ok(passages)
 }
 
 fn passage(chunk: FoundChunk, question: &str, score: f32) -> Passage {

@@ -27,6 +27,9 @@ pub struct Neighbour {
     pub chunk_id: ChunkId,
     #[diesel(sql_type = Double)]
     pub distance: f64,
+    /// It lies in a partition of its tenant's own.
+    #[diesel(sql_type = Bool)]
+    pub apart: bool,
 }
 
 /// Inserts in statements of five hundred rows.
@@ -37,27 +40,30 @@ pub async fn insert(conn: &mut Conn, rows: &[NewEmbedding]) -> QueryResult<()> {
     Ok(())
 }
 
+/// Where a neighbour lies.
+const APART: &str = "tableoid <> 'embeddings_shared'::regclass AS apart";
+
 /// The nearest chunks, nearest first. One statement serves both plans: an exact scan in the shared
-/// partition, and the HNSW index where the tenant has a partition of its own. Dimensions and model
-/// are written out because the index is built over that expression and for that model.
+/// partition, and the HNSW index where the tenant has a partition of its own. Dimensions, model and limit
+/// are written out because the index is built over that expression and for that model, and because only so
+/// PostgreSQL plans once for all questions; of a tenant that lies `apart` (there are few), the tenant as well.
 pub async fn nearest(
     mut conn: &Conn,
-    tenant: TenantId,
-    model_id: i32,
+    (tenant, model_id): (TenantId, i32),
     question: &HalfVec,
     limit: i64,
+    apart: bool,
 ) -> QueryResult<Vec<Neighbour>> {
     let dimensions = question.dimensions();
-    sql(format!(
-        "SELECT chunk_id, (embedding::halfvec({dimensions}) <=> $2::halfvec({dimensions})) AS distance
-         FROM embeddings WHERE tenant_id = $1 AND model_id = {model_id}
-         ORDER BY embedding::halfvec({dimensions}) <=> $2::halfvec({dimensions}) LIMIT $3"
-    ))
-    .bind::<Uuid, _>(tenant)
-    .bind::<Halfvec, _>(question)
-    .bind::<BigInt, _>(limit)
-    .load(&mut conn)
-    .await
+    let whose = if apart { format!("'{tenant}'") } else { "$2".to_owned() };
+    let nearest = sql(format!(
+        "SELECT chunk_id, (embedding::halfvec({dimensions}) <=> $1::halfvec({dimensions})) AS distance, {APART}
+         FROM embeddings WHERE tenant_id = {whose} AND model_id = {model_id}
+         ORDER BY embedding::halfvec({dimensions}) <=> $1::halfvec({dimensions}) LIMIT {limit}"
+    ));
+    let nearest = nearest.bind::<Halfvec, _>(question);
+    let nearest = if apart { nearest } else { nearest.bind::<Uuid, _>(tenant) };
+    nearest.load(&mut conn).await
 }
 
 /// The nearest chunks of the documents in `collections`. `exact` compares all of them, which suits a few; else
@@ -77,12 +83,14 @@ pub async fn nearest_among(
         format!("FROM embeddings WHERE tenant_id = $1 AND model_id = {model_id} AND {AMONG}");
     let text = if exact {
         format!(
-            "SELECT * FROM (SELECT chunk_id, ({distance}) AS distance {among} OFFSET 0) all_of_them
+            "SELECT * FROM (SELECT chunk_id, ({distance}) AS distance, {APART} {among} OFFSET 0) all_of_them
              ORDER BY distance LIMIT $3"
         )
     } else {
         conn.batch_execute("SET LOCAL hnsw.iterative_scan = strict_order").await?;
-        format!("SELECT chunk_id, ({distance}) AS distance {among} ORDER BY {distance} LIMIT $3")
+        format!(
+            "SELECT chunk_id, ({distance}) AS distance, {APART} {among} ORDER BY {distance} LIMIT $3"
+        )
     };
     sql(text)
         .bind::<Uuid, _>(tenant)

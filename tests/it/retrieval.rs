@@ -49,7 +49,7 @@ async fn model(conn: &mut Conn, name: &str, dimensions: i32) -> i32 {
 }
 
 async fn own_index(world: &World, user: &User, threshold: i64) -> bool {
-    let (db, tenant) = (world.db().await, user.tenant_id.parse().unwrap());
+    let (db, tenant) = (world.db(), user.tenant_id.parse().unwrap());
     give_own_index(&db, tenant, built_in(world).await, DIMENSIONS, threshold).await.unwrap()
 }
 
@@ -135,7 +135,7 @@ async fn a_later_model_is_indexed_in_the_partition_that_is_there() {
     let anna = world.user("anna@acme.test").await;
     knows_the_facts(&anna).await;
     assert!(own_index(&world, &anna, 1).await);
-    let db = world.db().await;
+    let db = world.db();
     let mut tx = db.system().await.unwrap();
     let later = model(&mut tx, "later", 384).await;
     tx.commit().await.unwrap();
@@ -174,7 +174,7 @@ async fn row_security_holds_on_an_own_partition() {
         let seen = world.database.texts_as_app(tenant, &sql).await;
         assert_eq!(seen.len(), rows, "{table} as {tenant:?}");
     }
-    world.db().await.check_isolation().await.expect("a server would start on this");
+    world.db().check_isolation().await.expect("a server would start on this");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,7 +227,7 @@ async fn a_small_collection_is_searched_exactly_and_a_large_one_by_the_index() {
 
     let key: (TenantId, i32) = (anna.tenant_id.parse().unwrap(), built_in(&world).await);
     let question = HalfVec::new(&[0.5; DIMENSIONS]);
-    let tx = world.db().await.tenant(key.0).await.unwrap();
+    let tx = world.db().tenant(key.0).await.unwrap();
     for (name, most) in [("small", 3), ("large", 30), ("nothing", 0)] {
         let names = [name.to_owned()];
         for exact in [true, false] {
@@ -246,7 +246,7 @@ async fn vectors_of_two_models_never_meet() {
     let file = anna.has_document("a.md", FACTS[0].1.as_bytes()).await;
     let found = anna.ask(FACTS[0].0).await.citations();
     let tenant: TenantId = anna.tenant_id.parse().unwrap();
-    let (db, first) = (world.db().await, built_in(&world).await);
+    let (db, first) = (world.db(), built_in(&world).await);
     let mut tx = db.system().await.unwrap();
     let second = model(&mut tx, "another", 3).await;
     assert_eq!((model(&mut tx, "another", 3).await, second != first), (second, true));
@@ -263,10 +263,10 @@ async fn vectors_of_two_models_never_meet() {
     };
     embeddings::insert(&mut tx, &[row]).await.unwrap();
     let question = HalfVec::new(&[1.0, 0.0, 0.0]);
-    let near = embeddings::nearest(&tx, tenant, second, &question, 9).await.unwrap();
+    let near = embeddings::nearest(&tx, (tenant, second), &question, 9, false).await.unwrap();
     assert_eq!((near.len(), near[0].distance), (1, 0.0));
     let question = HalfVec::new(&[0.5; DIMENSIONS]);
-    let near = embeddings::nearest(&tx, tenant, first, &question, 9).await.unwrap();
+    let near = embeddings::nearest(&tx, (tenant, first), &question, 9, false).await.unwrap();
     assert_eq!(near.len(), 1, "only the first model's vector, and no error");
     tx.commit().await.unwrap();
     assert_eq!(anna.ask(FACTS[0].0).await.citations(), found);
