@@ -41,6 +41,8 @@ pub(super) fn settings(port: u16, throwaway: bool) -> Vec<String> {
             "autovacuum=off",
             "max_wal_size=2GB",
             "checkpoint_timeout=1h",
+            // Taken as it is used; the index of a large tenant fits, as it does where one is served.
+            "shared_buffers=512MB",
         ]);
     } else {
         settings.push("max_connections=100");
