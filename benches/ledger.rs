@@ -100,7 +100,7 @@ async fn main() {
         database.run(&FILL.replace("{rows}", &size.to_string())).await;
         let (url, acquire) = (database.url.clone(), Duration::from_secs(5));
         let options = DbOptions { url, max_connections: 2, acquire };
-        let db = Db::open(options, &Tasks::current()).await.unwrap();
+        let db = Db::open(&options, &Tasks::current());
         let started = Instant::now();
         while seal(&db).await.unwrap().more {}
         let sealed = size as f64 / started.elapsed().as_secs_f64();

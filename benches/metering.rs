@@ -86,7 +86,7 @@ impl Office {
             max_connections: 32,
             acquire: Duration::from_secs(30),
         };
-        let db = Db::open(options, &Tasks::current()).await.unwrap();
+        let db = Db::open(&options, &Tasks::current());
         let mut people = Vec::new();
         for n in 0..TENANTS {
             let new = NewTenant {

@@ -17,6 +17,7 @@ use crate::types::Role;
 use clap::{Args, Parser, Subcommand};
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -167,7 +168,11 @@ pub fn main() -> ExitCode {
     if let Command::Extract { format } = command {
         return run_child(format); // before a runtime exists: it lowers its own limits
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // The listener has a thread for each core, and answers stream there: what is left is the databases' and jobs'.
+    let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
+    let threads = cores.div_ceil(2);
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match runtime.worker_threads(threads).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("cannot start: {error}")),
     };
@@ -317,5 +322,5 @@ async fn open(target: &Target) -> Result<Db, Failure> {
         return Err(Failure::Other(text.into()));
     }
     let options = DbOptions { url, max_connections: 2, acquire: Duration::from_secs(5) };
-    Ok(Db::open(options, &Tasks::current()).await?)
+    Ok(Db::open(&options, &Tasks::current()))
 }

@@ -59,7 +59,7 @@ impl Stage {
         fill_chunks(&stage.database, &stage.people[0], chunks).await;
         let url = stage.database.url.clone();
         let options = DbOptions { url, max_connections: 2, acquire: Duration::from_secs(10) };
-        let db = Db::open(options, &Tasks::current()).await.unwrap();
+        let db = Db::open(&options, &Tasks::current());
         let tenant = stage.people[0].tenant_id.parse().unwrap();
         let model = "SELECT max(id)::bigint AS n FROM embedding_models";
         let model = i32::try_from(stage.database.number(model).await).unwrap();

@@ -89,7 +89,7 @@ impl App {
             max_connections: settings.database.connections,
             acquire: settings.database.wait,
         };
-        let db = Db::open(db, &tasks).await?;
+        let db = Db::open(&db, &tasks);
         db.check_isolation().await?;
         // The tokenizer takes a moment to load: not on the first question's time.
         drop(tokio::task::spawn_blocking(|| tokens::count("")));

@@ -101,7 +101,7 @@ async fn start(
         max_connections: 2,
         acquire: Duration::from_secs(10),
     };
-    let db = Db::open(db, &tasks).await?;
+    let db = Db::open(&db, &tasks);
     seed(&db).await?;
     if alone {
         take_over(&db).await?;

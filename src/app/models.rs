@@ -4,7 +4,7 @@ use crate::config::ModelSettings;
 use crate::embedding::Spaces;
 use crate::guard::Moderator;
 use crate::llm::router::Catalogue;
-use crate::net::{self, ClientOptions};
+use crate::net::{self, ClientOptions, Clients};
 use crate::store::Db;
 use crate::types::Secret;
 
@@ -27,7 +27,8 @@ impl Models {
         let spaces = Spaces::open(db, client.clone(), settings.clone()).await?;
         let judge = |moderation| Moderator::new(client.clone(), moderation);
         let moderator = settings.moderation.as_ref().map(judge);
-        let catalogue = Catalogue::new(db.clone(), client, settings.clone(), secret);
+        let clients = Clients::new(ClientOptions::default())?;
+        let catalogue = Catalogue::new(db.clone(), clients, settings.clone(), secret);
         Ok(Self { catalogue, spaces, moderator })
     }
 }

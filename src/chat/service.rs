@@ -7,6 +7,7 @@ use super::commands::{Command, Commands};
 use super::estimate::{Estimate, estimate};
 use super::feed::Feed;
 use super::follow::{Copies, Following};
+use super::journal::Journal;
 use super::live::LiveTurns;
 use super::log::TurnLog;
 use super::mirror::Mirror;
@@ -34,6 +35,7 @@ use sha2::{Digest, Sha256};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -64,6 +66,7 @@ pub struct ChatParts {
 pub(super) struct Core {
     parts: ChatParts,
     pub(super) live: LiveTurns,
+    pub(super) journal: Journal,
     pub(super) mirror: Mirror,
     pub(super) copies: Copies,
     pub(super) unsettled: Unsettled,
@@ -124,6 +127,7 @@ impl Chat {
         let core = Arc::new(Core {
             live: LiveTurns::default(),
             events: Feed::new(parts.node, parts.cluster.clone()),
+            journal: Journal::new(parts.db.clone(), parts.node),
             mirror: Mirror::new(parts.cluster.clone()),
             copies: Copies::default(),
             unsettled: Unsettled::open(&parts.settings.data_dir),
@@ -204,7 +208,8 @@ impl Chat {
     ) -> Result<Result<Accepted, NotOpened>, Refused> {
         let key = SessionKey::new(order.ctx, order.conversation);
         let (reply, answer) = oneshot::channel();
-        let mut start = Start { order: Box::new(order), reply, place, charge };
+        let near = Handle::current();
+        let mut start = Start { order: Box::new(order), reply, place, charge, near };
         // The actor may be ending just now; the one opened after it is not.
         for _ in 0..2 {
             match self.registry.open(&self.core, key).try_send(start) {
@@ -306,6 +311,8 @@ impl Chat {
         self.core.cluster.start(Box::new(commands), Box::new(self.core.events.clone())).await;
         let (core, closing) = (Arc::clone(&self.core), tasks.closing());
         tasks.spawn("turn-mirror", async move { core.mirror.run(closing).await });
+        let (core, closing) = (Arc::clone(&self.core), tasks.closing());
+        tasks.spawn("turn-journal", async move { core.journal.run(closing).await });
         let core = Arc::clone(&self.core);
         tasks.spawn("turn-lease", async move { tend(&core, core.left.clone()).await });
         Ok(())

@@ -14,6 +14,7 @@ use crate::limiter::Charge;
 use crate::types::TurnId;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,8 @@ pub(super) struct Start {
     /// Kept until the turn is over.
     pub(super) place: Place,
     pub(super) charge: Charge,
+    /// Where the asker is: the turn streams there.
+    pub(super) near: Handle,
 }
 
 struct Running {

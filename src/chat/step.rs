@@ -6,7 +6,7 @@ use crate::llm::{LlmError, TokenUsage};
 use crate::metering::{Item, StepBill};
 use crate::types::{Meter, Provenance};
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What is known of a step; as `turns.steps` keeps it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ impl Step {
 
 /// The steps of a turn so far; shared with the journal, which writes them down.
 #[derive(Clone, Default)]
-pub(super) struct Steps(Arc<Mutex<Vec<Step>>>);
+pub(super) struct Steps(Arc<Mutex<(u64, Vec<Step>)>>);
 
 impl Steps {
     /// One more begins.
@@ -99,11 +99,23 @@ impl Steps {
     }
 
     pub(super) fn all(&self) -> Vec<Step> {
-        self.with(|steps| steps.clone())
+        self.locked().1.clone()
+    }
+
+    /// The steps as the turn's row keeps them, with their version, when that is not `known`; no version is 0.
+    pub(super) fn since(&self, known: u64) -> Option<(u64, serde_json::Value)> {
+        let steps = self.locked();
+        (steps.0 != known).then(|| (steps.0, json(&steps.1)))
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Vec<Step>) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut steps = self.locked();
+        steps.0 += 1;
+        work(&mut steps.1)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, (u64, Vec<Step>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

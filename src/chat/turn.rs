@@ -2,13 +2,13 @@
 //! client is there makes no difference to it.
 
 use super::accepted::Accepted;
-use super::answer::{End, Ends, answer};
+use super::answer::{Answer, End, Ends, answer};
 use super::feed::ConversationEvent;
-use super::journal::Journal;
 use super::log::TurnLog;
 use super::open::{NotOpened, Order, open};
 use super::opened::Opened;
 use super::replay::end_as_stored;
+use super::search::Search;
 use super::service::Core;
 use super::session::Start;
 use super::settle::{Settled, Settlement, last_parts};
@@ -34,7 +34,7 @@ const TRIES_AGAINST_ERRORS: u32 = 5;
 
 /// Runs one turn. Every path ends in one terminal part, and in one settlement.
 pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
-    let Start { order, reply, place, charge } = start;
+    let Start { order, reply, place, charge, near } = start;
     core.live.begin(order.turn);
     let began = Instant::now();
     let (opened, search) = match open(&core, &order).await {
@@ -56,26 +56,27 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
         Accepted { turn: order.turn, conversation: order.conversation, log: Arc::clone(&log) };
     drop(reply.send(Ok(accepted)));
     let steps = Steps::default();
-    let (finish, finished) = oneshot::channel();
-    let (report, reported) = oneshot::channel();
-    let journal = Journal::new(&core, order.ctx.tenant, Arc::clone(&log), steps.clone());
-    core.tasks.spawn("turn-journal", async move {
-        let written = journal.run(finished).await;
-        let _gone = report.send(written); // only a turn that panicked does not wait
-    });
-    let answer = answer(&core, &order, (&opened, search), &log, &ends, &steps).await;
+    core.journal.add(order.ctx.tenant, &log, &steps);
+    let turn = Arc::new((order, opened));
+    let work = work(Arc::clone(&core), Arc::clone(&turn), (search, ends), &log, &steps);
+    let answered = core.tasks.on(&near, work).await;
+    let (order, opened) = &*turn;
+    let written = core.journal.take(order.turn);
+    let answer = match answered {
+        Ok(answer) => answer,
+        Err(stop) if stop.is_panic() => std::panic::resume_unwind(stop.into_panic()),
+        Err(_stopped) => return, // given up, and billed by what is written down
+    };
     let (state, started) = (answer.end.state(), answer.started);
-    let outgrown = summary::is_due(&core, &opened, &answer.speech.text);
-    drop(finish);
-    let written = reported.await.unwrap_or(0);
+    let outgrown = summary::is_due(&core, opened, &answer.speech.text);
     let unwritten = (written, log.lines_from(written).0);
-    let settlement = Settlement::new((&order, &opened), answer, steps.all(), unwritten);
+    let settlement = Settlement::new((order, opened), answer, steps.all(), unwritten);
     charge.settle(settlement.tokens()).await; // before anybody hears the end and asks again
     settle(&core, settlement, &log).await;
     core.live.mark_ended(order.turn);
     drop(place);
     if outgrown {
-        summary::begin(&core, &order, &opened);
+        summary::begin(&core, order, opened);
     }
     let event = ConversationEvent::TurnEnded {
         conversation_id: order.conversation,
@@ -87,6 +88,22 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
     }
     metrics::counter!("docent_turns_total", "outcome" => state).increment(1);
     metrics::histogram!("docent_turn_seconds").record(started.elapsed());
+}
+
+/// Steps 2 to 4, on the runtime of the asker: what the provider sends is read, written into the log and passed on to
+/// the asker's connection by one thread, which nobody has to wake in between.
+fn work(
+    core: Arc<Core>,
+    turn: Arc<(Box<Order>, Opened)>,
+    (search, ends): (Option<Search>, Ends),
+    log: &Arc<TurnLog>,
+    steps: &Steps,
+) -> impl Future<Output = Answer> + Send + 'static {
+    let (log, steps) = (Arc::clone(log), steps.clone());
+    async move {
+        let (order, opened) = &*turn;
+        answer(&core, order, (opened, search), &log, &ends, &steps).await
+    }
 }
 
 /// Before the asker hears: a tab of theirs learns of the turn no later than of its first part.

@@ -7,7 +7,13 @@
 //! concurrent HTTP/2 streams queues the hundred-and-first chat behind the others.
 //! Deliberately absent: a total timeout. A stream may last minutes; each call sets its own deadlines.
 
-use std::{error::Error as _, fmt::Write as _, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    error::Error as _,
+    fmt::Write as _,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use rustls::{
     ClientConfig, RootCertStore,
@@ -15,6 +21,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 use thiserror::Error;
+use tokio::runtime::{Handle, Id};
 
 /// Longest time for DNS, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -69,6 +76,36 @@ pub fn client_builder(options: &ClientOptions) -> Result<reqwest::ClientBuilder,
         .tcp_keepalive(TCP_KEEPALIVE)
         .tcp_nodelay(true)
         .user_agent(concat!("docent/", env!("CARGO_PKG_VERSION"))))
+}
+
+/// A client for each runtime, built when it is first used there. A connection is driven by the runtime that
+/// opened it: when its bytes are wanted on another one, each piece of an answer wakes two threads instead of one.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    options: ClientOptions,
+    first: reqwest::Client,
+    of: Arc<Mutex<HashMap<Id, reqwest::Client>>>,
+}
+
+impl Clients {
+    /// Clients with these settings.
+    ///
+    /// # Errors
+    /// As [`client`].
+    pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
+        let first = client(&options)?;
+        Ok(Self { options, first, of: Arc::default() })
+    }
+
+    /// The client of the runtime that this is called on.
+    #[must_use]
+    pub fn here(&self) -> reqwest::Client {
+        let runtime = Handle::current().id();
+        let mut clients = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        // What could be built once can be built again; if not, a client that wakes two threads works as well.
+        let built = || client(&self.options).unwrap_or_else(|_| self.first.clone());
+        clients.entry(runtime).or_insert_with(built).clone()
+    }
 }
 
 /// The provider is named here and not installed for the process: whichever other crate installs

@@ -15,7 +15,7 @@ mod sse;
 pub(crate) mod script;
 
 pub use backoff::{Backoff, retry_after};
-pub use client::{ClientError, ClientOptions, client, client_builder, describe};
+pub use client::{ClientError, ClientOptions, Clients, client, client_builder, describe};
 pub use egress::{Egress, EgressError, Incoming, Outgoing, place};
 pub use refusal::{Complaint, Refusal};
 pub use sse::{Event, EventStream, IdleLimit, MAX_EVENT_BYTES, SseError, events};

@@ -1,7 +1,7 @@
 //! The one way to start a background task.
 //!
 //! An actix worker owns a runtime of its own that dies with the listener, so nothing that must
-//! outlive a request may be spawned there: `Tasks` holds the main runtime's handle. A panic is
+//! outlive it may be spawned there: `Tasks` holds the main runtime's handle. A panic is
 //! logged and counted, never silent. Deliberately absent: restarts; a task that must go on loops.
 
 use std::future::Future;
@@ -57,6 +57,19 @@ impl Tasks {
         future: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, tokio::task::JoinError> {
         self.handle.spawn(future).await
+    }
+
+    /// Runs `future` on another runtime and waits for it here: where its bytes come from and go to.
+    ///
+    /// # Errors
+    /// When it panicked, or that runtime ended before it.
+    #[expect(clippy::disallowed_methods, reason = "this is the place that spawns")]
+    pub async fn on<T: Send + 'static>(
+        &self,
+        runtime: &Handle,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        runtime.spawn(future).await
     }
 
     /// Says when background loops should end.

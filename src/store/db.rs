@@ -7,7 +7,7 @@ use super::tx::Tx;
 use crate::runtime::Tasks;
 use crate::types::TenantId;
 use bb8::QueueStrategy;
-use diesel::{ConnectionError, ConnectionResult};
+use diesel::{ConnectionError, ConnectionResult, QueryResult};
 use diesel_async::pooled_connection::bb8::{Pool, PooledConnection, RunError};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError};
 use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
@@ -122,11 +122,9 @@ pub struct Db {
 }
 
 impl Db {
-    /// Opens the pool lazily: a database that is down is found by the first transaction.
-    ///
-    /// # Errors
-    /// When the pool cannot be built.
-    pub async fn open(options: DbOptions, tasks: &Tasks) -> Result<Self, DbError> {
+    /// Opens the pool in the background: a database that is down is found by the first transaction.
+    #[must_use]
+    pub fn open(options: &DbOptions, tasks: &Tasks) -> Self {
         let main = tasks.clone();
         let mut config = ManagerConfig::<Conn>::default();
         config.custom_setup = Box::new(move |url| {
@@ -141,14 +139,14 @@ impl Db {
             AsyncDieselConnectionManager::new_with_config(with_defaults(&options.url), config);
         let pool = Pool::builder()
             .max_size(options.max_connections)
+            // The next one is opened before it is needed.
+            .min_idle(Some(1))
             .connection_timeout(options.acquire)
             // The one used last: it is warm, and the few that a quiet server needs are enough.
             .queue_strategy(QueueStrategy::Lifo)
             .test_on_check_out(false) // a round trip per use; a dead socket is seen by is_broken
-            .build(manager)
-            .await
-            .map_err(|error| DbError::Unavailable(error.to_string()))?;
-        Ok(Self { pool, tasks: tasks.clone() })
+            .build_unchecked(manager);
+        Self { pool, tasks: tasks.clone() }
     }
 
     /// A transaction that sees the rows of `tenant` and no others.
@@ -172,6 +170,20 @@ impl Db {
     ) -> Result<(Tx, T), DbError> {
         let conn = self.connection().await?;
         Tx::begin_with(conn, self.tasks.clone(), &of_tenant(tenant), first).await
+    }
+
+    /// A whole transaction in one round trip: `all` of its statements, joined in their order, and its end. None may
+    /// depend on the answer to another.
+    ///
+    /// # Errors
+    /// `Unavailable` when no connection could be had in time; when one of them failed, nothing remains.
+    pub async fn tenant_once<T>(
+        &self,
+        tenant: TenantId,
+        all: impl AsyncFnOnce(&Conn) -> QueryResult<T>,
+    ) -> Result<T, DbError> {
+        let conn = self.connection().await?;
+        Tx::whole(conn, self.tasks.clone(), &of_tenant(tenant), all).await
     }
 
     /// A transaction for work across tenants: the queue, the sweeper, finding a tenant by its slug.

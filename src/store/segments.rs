@@ -3,9 +3,9 @@
 use super::Conn;
 use super::schema::{citations, turn_segments};
 use super::sql::{Kept, sql};
-use crate::types::{DocumentId, TenantId, TurnId};
+use crate::types::{DocumentId, NodeId, TenantId, TurnId};
 use diesel::prelude::*;
-use diesel::sql_types::{Double, Integer, Uuid};
+use diesel::sql_types::{Array, Double, Integer, Text, Uuid};
 use diesel::upsert::excluded;
 use diesel_async::RunQueryDsl;
 
@@ -15,6 +15,40 @@ use diesel_async::RunQueryDsl;
 pub struct Segment {
     pub first_offset: i32,
     pub parts: String,
+}
+
+/// Parts of a log that are new, as JSON lines.
+pub struct Run {
+    pub turn: TurnId,
+    pub first_offset: i32,
+    pub parts: String,
+}
+
+/// Writes what is new of several turns' logs; of those that `owner` runs, which are held until the end of the
+/// transaction. Written again, the later run, which can only be longer, takes its place.
+pub async fn append(
+    mut conn: &Conn,
+    tenant: TenantId,
+    owner: NodeId,
+    runs: &[&Run],
+) -> QueryResult<()> {
+    let turns: Vec<TurnId> = runs.iter().map(|run| run.turn).collect();
+    let offsets: Vec<i32> = runs.iter().map(|run| run.first_offset).collect();
+    let parts: Vec<&str> = runs.iter().map(|run| run.parts.as_str()).collect();
+    sql("INSERT INTO turn_segments (tenant_id, turn_id, first_offset, parts)
+         SELECT $1, held.id, run.first_offset, run.parts
+         FROM unnest($2, $3, $4) run (turn_id, first_offset, parts)
+         JOIN (SELECT id FROM turns WHERE tenant_id = $1 AND id = ANY($2) AND owner = $5 AND state = 'running'
+               ORDER BY id FOR SHARE) held ON held.id = run.turn_id
+         ON CONFLICT (tenant_id, turn_id, first_offset) DO UPDATE SET parts = excluded.parts")
+    .bind::<Uuid, _>(tenant)
+    .bind::<Array<Uuid>, _>(turns)
+    .bind::<Array<Integer>, _>(offsets)
+    .bind::<Array<Text>, _>(parts)
+    .bind::<Uuid, _>(owner)
+    .execute(&mut conn)
+    .await?;
+    Ok(())
 }
 
 /// Writes a segment. Written again, the later one, which can only be longer, takes its place.

@@ -6,6 +6,7 @@ use super::sql::{Kept, sql};
 use crate::types::{ConversationId, MessageId, NodeId, TenantId, TurnId, UserId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types::{Array, Jsonb, Uuid};
 use diesel_async::RunQueryDsl;
 
 #[derive(Clone, Debug, Queryable, Selectable)]
@@ -113,25 +114,6 @@ impl Turn {
             .optional()
     }
 
-    /// Locks the turn against being closed, if it still runs and `owner` runs it: whoever was taken
-    /// for dead writes nothing any more.
-    pub async fn hold(
-        mut conn: &Conn,
-        tenant: TenantId,
-        id: TurnId,
-        owner: NodeId,
-    ) -> QueryResult<bool> {
-        let mine = turns::table
-            .find((tenant, id))
-            .filter(turns::state.eq("running").and(turns::owner.eq(owner)))
-            .select(turns::id)
-            .for_share()
-            .first::<TurnId>(&mut conn)
-            .await
-            .optional()?;
-        Ok(mine.is_some())
-    }
-
     pub async fn close(&self, mut conn: &Conn, ending: Ending<'_>) -> QueryResult<()> {
         let update = diesel::update(turns::table.find((self.tenant_id, self.id))).set((
             turns::state.eq(ending.state),
@@ -148,15 +130,35 @@ impl Turn {
     }
 }
 
-/// Notes what was asked of which model so far.
+/// What a turn asked of which model so far.
+pub struct Asked {
+    pub turn: TurnId,
+    pub steps: serde_json::Value,
+}
+
+/// Notes it, of turns that `owner` runs.
 pub async fn set_steps(
     mut conn: &Conn,
     tenant: TenantId,
-    id: TurnId,
-    steps: serde_json::Value,
+    owner: NodeId,
+    asked: &[&Asked],
 ) -> QueryResult<()> {
-    let update = diesel::update(turns::table.find((tenant, id))).set(turns::steps.eq(steps));
-    Kept(update).execute(&mut conn).await?;
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<TurnId> = asked.iter().map(|asked| asked.turn).collect();
+    let steps: Vec<&serde_json::Value> = asked.iter().map(|asked| &asked.steps).collect();
+    sql("UPDATE turns SET steps = asked.steps
+         FROM (SELECT t.id, new.steps FROM unnest($2, $3) new (id, steps)
+               JOIN turns t ON t.tenant_id = $1 AND t.id = new.id AND t.owner = $4 AND t.state = 'running'
+               ORDER BY t.id FOR NO KEY UPDATE OF t) asked
+         WHERE turns.tenant_id = $1 AND turns.id = asked.id")
+    .bind::<Uuid, _>(tenant)
+    .bind::<Array<Uuid>, _>(ids)
+    .bind::<Array<Jsonb>, _>(steps)
+    .bind::<Uuid, _>(owner)
+    .execute(&mut conn)
+    .await?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use crate::runtime::Tasks;
 use diesel::QueryResult;
 use diesel_async::pooled_connection::bb8::PooledConnection;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
-use futures_util::future::join;
+use futures_util::join;
 use std::ops::{Deref, DerefMut};
 
 type Pooled = PooledConnection<'static, Conn>;
@@ -41,9 +41,27 @@ impl Tx {
     ) -> Result<(Self, T), DbError> {
         let tx = Self { conn: Some(conn), tasks };
         let mut conn: &Conn = &tx;
-        let (begun, first) = join(conn.batch_execute(statements), first(&tx)).await;
+        let (begun, first) = join!(conn.batch_execute(statements), first(&tx));
         begun?;
         Ok((tx, first))
+    }
+
+    /// A transaction that is sent as a whole.
+    pub(super) async fn whole<T>(
+        conn: Pooled,
+        tasks: Tasks,
+        statements: &str,
+        all: impl AsyncFnOnce(&Conn) -> QueryResult<T>,
+    ) -> Result<T, DbError> {
+        let mut tx = Self { conn: Some(conn), tasks };
+        let mut conn: &Conn = &tx;
+        let (begun, all, ended) = join!(
+            conn.batch_execute(statements),
+            all(&tx),
+            tx.end() // read after all others
+        );
+        tx.ended(begun.and(ended))?;
+        Ok(all?)
     }
 
     /// Makes the work durable, with a last statement that is sent along; or with several, joined in their order.
@@ -55,15 +73,23 @@ impl Tx {
         mut self,
         last: impl AsyncFnOnce(&Conn) -> QueryResult<T>,
     ) -> Result<T, DbError> {
-        // Prepared like the others, and so waits with them for the connection's statements: what is sent as
-        // plain text would overtake one that has to be prepared first.
-        let mut conn: &Conn = &self;
-        let (last, ended) = join(last(&self), sql("COMMIT").execute(&mut conn)).await;
+        let (last, ended) = join!(last(&self), self.end());
+        self.ended(ended)?;
+        Ok(last?)
+    }
+
+    /// Prepared like the others, and so waits with them for the connection's statements: what is sent as plain text
+    /// would overtake one that has to be prepared first.
+    async fn end(&self) -> QueryResult<()> {
+        let mut conn: &Conn = self;
+        sql("COMMIT").execute(&mut conn).await.map(drop)
+    }
+
+    fn ended(&mut self, ended: QueryResult<()>) -> QueryResult<()> {
         if ended.is_ok() {
             self.conn = None; // nothing left to roll back: after a failure the end was none
         }
-        ended?;
-        Ok(last?)
+        ended
     }
 
     /// Makes the work durable.

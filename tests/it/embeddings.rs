@@ -42,7 +42,7 @@ async fn offer_models(world: &World) {
         entry(RED),
         entry(BLUE)
     );
-    load_models(&world.db().await, &list).await.unwrap();
+    load_models(&world.db(), &list).await.unwrap();
 }
 
 /// As the operator, of the tenant acme.

@@ -36,7 +36,7 @@ async fn holds(world: &World, user: &User, collection: &str, texts: &[String]) {
 
 async fn tx(world: &World, user: &User) -> Tx {
     let tenant: TenantId = user.tenant_id.parse().unwrap();
-    world.db().await.tenant(tenant).await.unwrap()
+    world.db().tenant(tenant).await.unwrap()
 }
 
 /// The texts that a question finds, best first.

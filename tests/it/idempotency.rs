@@ -98,7 +98,7 @@ async fn a_key_is_free_again_after_a_day() {
     let (one, two) = (json!({"text": "One."}), json!({"text": "Two."}));
     let first = anna.stream_once("k", one.clone()).await.answer().await;
     let clean = async || {
-        let db = world.db().await;
+        let db = world.db();
         let mut tx = db.system().await.unwrap();
         let freed = turns::free_keys(&mut tx).await.unwrap();
         tx.commit().await.unwrap();

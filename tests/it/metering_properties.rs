@@ -75,7 +75,7 @@ impl Office {
             max_connections: 6,
             acquire: Duration::from_secs(30),
         };
-        let db = Db::open(options, &Tasks::current()).await.unwrap();
+        let db = Db::open(&options, &Tasks::current());
         let new = NewTenant {
             slug: "acme".into(),
             name: "Acme".into(),

@@ -5,7 +5,7 @@ use crate::support::{World, WorldOptions};
 use docent::config::{Layers, Settings};
 use docent::llm::router::{Catalogue, LIST, Router, load_models};
 use docent::llm::{ChatEvent, ChatMessage, ChatRequest, Role};
-use docent::net::ClientOptions;
+use docent::net::{ClientOptions, Clients};
 use docent::runtime::Tasks;
 use docent::store::{Db, DbOptions};
 use docent::types::{Secret, TenantId};
@@ -73,8 +73,8 @@ async fn without_a_catalogue_the_settings_say_who_answers() {
     let passed_on = stands_for(&world, "acme", "llama3.2").await;
     assert_eq!(passed_on, are(&["llama3.2"]), "the provider will know it or not");
 
-    load_models(&world.db().await, LIST).await.unwrap();
-    load_models(&world.db().await, LIST).await.unwrap();
+    load_models(&world.db(), LIST).await.unwrap();
+    load_models(&world.db(), LIST).await.unwrap();
     // What was read a moment ago is remembered for seconds; a change over HTTP is seen at once.
     put(&world, "models", model("extra")).await;
     assert_eq!(stands_for(&world, "acme", "llama3.2").await, problem(404, "model_unknown"));
@@ -161,15 +161,15 @@ async fn a_plan_allows_models_and_a_tenants_own_list_holds_instead() {
 }
 
 /// A catalogue on the world's database whose `openai` is at this address.
-async fn catalogue(world: &World, url: &str, secret: &str) -> Catalogue {
-    catalogue_on(world.db().await, url, secret)
+fn catalogue(world: &World, url: &str, secret: &str) -> Catalogue {
+    catalogue_on(world.db(), url, secret)
 }
 
 fn catalogue_on(db: Db, url: &str, secret: &str) -> Catalogue {
     let layers = BTreeMap::from([("OPENAI_BASE_URL".to_owned(), url.to_owned())]);
     let settings = Settings::load(Layers::new(layers), true).unwrap();
-    let client = docent::net::client(&ClientOptions::default()).unwrap();
-    Catalogue::new(db, client, settings.models, &Secret::new(secret))
+    let clients = Clients::new(ClientOptions::default()).unwrap();
+    Catalogue::new(db, clients, settings.models, &Secret::new(secret))
 }
 
 /// A provider that answers with the key it was sent.
@@ -252,7 +252,7 @@ async fn a_tenants_key_is_sealed_used_for_it_alone_and_never_shown() {
     );
 
     let echo = Echo::start().await;
-    let ours = catalogue(&world, &echo.url, SECRET).await;
+    let ours = catalogue(&world, &echo.url, SECRET);
     assert_eq!(says(&ours, &anna.tenant_id).await, Ok(format!("key: Bearer {KEY}")));
     assert_eq!(says(&ours, &eve.tenant_id).await, Ok("key: ".to_owned()));
     // Put into another tenant's row it opens nothing, and the server's key does not step in.
@@ -265,7 +265,7 @@ async fn a_tenants_key_is_sealed_used_for_it_alone_and_never_shown() {
     ours.changed();
     let misconfigured = Err("model_misconfigured".to_owned());
     assert_eq!(says(&ours, &eve.tenant_id).await, misconfigured);
-    let elsewhere = catalogue(&world, &echo.url, "another secret that is long enough").await;
+    let elsewhere = catalogue(&world, &echo.url, "another secret that is long enough");
     assert_eq!(says(&elsewhere, &anna.tenant_id).await, misconfigured);
 
     let report = elsewhere.breakers();
@@ -346,7 +346,7 @@ async fn whoever_holds_the_last_connection_needs_no_other_one_to_find_a_model() 
     let tenant: TenantId = anna.tenant_id.parse().unwrap();
     let acquire = std::time::Duration::from_secs(30);
     let options = DbOptions { url: world.database.url.clone(), max_connections: 1, acquire };
-    let db = Db::open(options, &Tasks::current()).await.unwrap();
+    let db = Db::open(&options, &Tasks::current());
     let catalogue = catalogue_on(db.clone(), &world.provider.url, SECRET);
     let mut tx = db.tenant(tenant).await.unwrap();
     let route = catalogue.resolve_in(&mut tx, tenant, Some("fast")).await.unwrap();

@@ -5,12 +5,12 @@ use docent::llm::{
     Anthropic, ChatEvent, ChatMessage, ChatModel, ChatRequest, FinishReason, Gemini, LlmError,
     OpenAi, Role, TokenUsage,
 };
-use docent::net::{ClientOptions, client};
+use docent::net::{ClientOptions, Clients};
 use futures_util::StreamExt;
 
 /// One client for each protocol, all asking the same server.
 fn models(provider: &Provider) -> [Box<dyn ChatModel>; 3] {
-    let http = client(&ClientOptions::default()).unwrap();
+    let http = Clients::new(ClientOptions::default()).unwrap();
     [
         Box::new(OpenAi::new(http.clone(), &provider.url, None)),
         Box::new(Anthropic::new(http.clone(), &provider.url, None)),

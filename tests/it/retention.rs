@@ -15,7 +15,7 @@ async fn after_its_time_a_log_is_answered_by_the_stored_message() {
     let world = World::on(database, provider, WorldOptions::default()).await;
     let anna = world.back(&anna);
     let forget = async |seconds: f64| {
-        let mut tx = world.db().await.system().await.unwrap();
+        let mut tx = world.db().system().await.unwrap();
         segments::delete_old(&mut tx, seconds).await.unwrap();
         tx.commit().await.unwrap();
     };

@@ -18,7 +18,7 @@ use super::{answer, limits, said::Decode};
 use crate::types::Secret;
 use crate::{
     llm::{Answering, ChatStream, LlmError, Wait},
-    net::{IdleLimit, Refusal, describe, events},
+    net::{Clients, IdleLimit, Refusal, describe, events},
 };
 
 /// A response that came whole instead of streamed is read up to here.
@@ -48,7 +48,7 @@ impl Default for Deadlines {
 /// Where a provider is, how it knows us, and how patient we are.
 #[derive(Debug, Clone)]
 pub(super) struct Link {
-    client: reqwest::Client,
+    clients: Clients,
     base_url: String,
     key: Option<Secret>,
     pub(super) deadlines: Deadlines,
@@ -62,9 +62,9 @@ pub(super) struct Question {
 }
 
 impl Link {
-    pub(super) fn new(client: reqwest::Client, base_url: &str, key: Option<Secret>) -> Self {
+    pub(super) fn new(clients: Clients, base_url: &str, key: Option<Secret>) -> Self {
         let base_url = base_url.trim().to_owned();
-        Self { client, base_url, key, deadlines: Deadlines::default() }
+        Self { clients, base_url, key, deadlines: Deadlines::default() }
     }
 
     /// The address below the base; a query of the base stays.
@@ -102,7 +102,7 @@ impl Link {
         decoder: D,
     ) -> Result<Answering, LlmError> {
         let Question { url, headers, body } = question;
-        let sent = self.client.post(url).headers(headers).body(body).send();
+        let sent = self.clients.here().post(url).headers(headers).body(body).send();
         let after = self.deadlines.headers;
         let response = match timeout(after, sent).await {
             Err(_elapsed) => return Err(LlmError::Timeout { what: Wait::Headers, after }),

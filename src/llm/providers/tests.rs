@@ -9,13 +9,13 @@ use proptest::prelude::*;
 use super::{Deadlines, answer, anthropic, gemini, openai, said::Decode};
 use crate::{
     llm::{ChatEvent, ChatMessage, ChatModel, ChatRequest, ChatStream, LlmError, Role},
-    net::{ClientOptions, IdleLimit, client, events},
+    net::{ClientOptions, Clients, IdleLimit, events},
 };
 
 pub(super) const KEY: &str = "sk-test-0123456789";
 
-pub(super) fn http() -> reqwest::Client {
-    client(&ClientOptions::default()).unwrap()
+pub(super) fn http() -> Clients {
+    Clients::new(ClientOptions::default()).unwrap()
 }
 
 /// A second for everything.

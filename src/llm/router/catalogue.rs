@@ -8,6 +8,7 @@ use super::route::{AfterCut, Candidate, Capabilities, Route};
 use super::vault::Vault;
 use crate::cluster::Cluster;
 use crate::config::ModelSettings;
+use crate::net::Clients;
 use crate::store::models::Model;
 use crate::store::{Conn, Db, DbError};
 use crate::types::{Secret, TenantId};
@@ -58,10 +59,10 @@ struct Inner {
 impl Catalogue {
     /// Nothing is read yet. Tenants' keys are sealed under `secret`.
     #[must_use]
-    pub fn new(db: Db, client: reqwest::Client, settings: ModelSettings, secret: &Secret) -> Self {
+    pub fn new(db: Db, clients: Clients, settings: ModelSettings, secret: &Secret) -> Self {
         Self(Arc::new(Inner {
             db,
-            providers: Providers::new(client, settings),
+            providers: Providers::new(clients, settings),
             vault: Vault::new(secret),
             breakers: Breakers::default(),
             shelf: Mutex::default(),

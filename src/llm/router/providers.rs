@@ -4,6 +4,7 @@ use crate::config::ModelSettings;
 use crate::llm::{
     Answering, Anthropic, ChatModel, ChatRequest, Deadlines, Demo, Gemini, LlmError, OpenAi,
 };
+use crate::net::Clients;
 use crate::store::models::Model;
 use crate::store::providers::Provider;
 use crate::types::Secret;
@@ -21,7 +22,7 @@ const DEMO_PACE: Duration = Duration::from_millis(15);
 /// The server's own ways to providers.
 #[derive(Clone)]
 pub(super) struct Providers {
-    client: reqwest::Client,
+    clients: Clients,
     settings: Arc<ModelSettings>,
 }
 
@@ -42,8 +43,8 @@ impl Line {
 }
 
 impl Providers {
-    pub(super) fn new(client: reqwest::Client, settings: ModelSettings) -> Self {
-        Self { client, settings: Arc::new(settings) }
+    pub(super) fn new(clients: Clients, settings: ModelSettings) -> Self {
+        Self { clients, settings: Arc::new(settings) }
     }
 
     /// The model of assistants that name none, and its provider.
@@ -96,19 +97,19 @@ impl Providers {
     ) -> Arc<dyn ChatModel> {
         let base_url = provider.base_url.as_deref();
         let base_url = base_url.or(self.settings.endpoint(&provider.kind).base_url.as_deref());
-        let client = self.client.clone();
+        let clients = self.clients.clone();
         match provider.kind.as_str() {
             "demo" => Arc::new(Demo::new(DEMO_PACE)),
             "anthropic" => {
-                let model = Anthropic::new(client, base_url.unwrap_or(ANTHROPIC), key);
+                let model = Anthropic::new(clients, base_url.unwrap_or(ANTHROPIC), key);
                 Arc::new(model.with_deadlines(deadlines))
             }
             "gemini" => {
-                let model = Gemini::new(client, base_url.unwrap_or(GEMINI), key);
+                let model = Gemini::new(clients, base_url.unwrap_or(GEMINI), key);
                 Arc::new(model.with_deadlines(deadlines))
             }
             _ => {
-                let model = OpenAi::new(client, base_url.unwrap_or(OPENAI), key);
+                let model = OpenAi::new(clients, base_url.unwrap_or(OPENAI), key);
                 Arc::new(model.with_deadlines(deadlines))
             }
         }

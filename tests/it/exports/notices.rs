@@ -39,12 +39,12 @@ async fn a_warning_is_told_once_and_in_order() {
         conn.batch_execute("COMMIT").await.unwrap();
     }
     scene.desk.mood([Mood::Down(503, ""), Mood::Cut]);
-    let node = scene.node().await;
+    let node = scene.node();
     for _ in 0..2 {
         assert_eq!(node.round().await.unwrap(), Round::Held);
     }
     scene.export(&node).await;
-    scene.export(&scene.node().await).await;
+    scene.export(&scene.node()).await;
     assert_eq!(told(&inbox), [80, 90, 100]);
     let (_, first) = inbox.lock().unwrap()[0].clone();
     assert_eq!(
@@ -63,7 +63,7 @@ async fn a_notice_that_was_written_first_and_committed_last_is_not_missed() {
     warn(&mut slow, 80).await;
     warn(&mut quick, 90).await;
     quick.batch_execute("COMMIT").await.unwrap();
-    let node = scene.node().await;
+    let node = scene.node();
     scene.export(&node).await;
     assert_eq!(told(&inbox), [90]);
     slow.batch_execute("COMMIT").await.unwrap();

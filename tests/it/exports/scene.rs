@@ -21,7 +21,7 @@ pub struct Scene {
 
 impl Scene {
     /// An exporter on a node of its own. It does not pause.
-    pub async fn node(&self) -> Exporter {
+    pub fn node(&self) -> Exporter {
         let given = self.settings.iter().map(|(name, value)| ((*name).into(), value.clone()));
         let settings = Settings::load(Layers::new(given.collect()), true).unwrap();
         let vendors = Vendor::of(&settings.exports).unwrap();
@@ -31,7 +31,7 @@ impl Scene {
             max_connections: 2,
             acquire: Duration::from_secs(30),
         };
-        let db = Db::open(options, &Tasks::current()).await.unwrap();
+        let db = Db::open(&options, &Tasks::current());
         let none = Duration::ZERO;
         Exporter::new(db, NodeId::new(), vendor, Pace { idle: none, base: none, cap: none })
     }

@@ -7,7 +7,7 @@ use docent::export::Round;
 /// Everything arrives, and arrives once.
 pub async fn everything_arrives_once(scene: Scene) {
     scene.ledger.grow(250).await;
-    let node = scene.node().await;
+    let node = scene.node();
     scene.export(&node).await;
     scene.agree().await;
     scene.ledger.grow(7).await;
@@ -24,13 +24,13 @@ pub async fn everything_arrives_once(scene: Scene) {
 pub async fn a_crash_after_the_vendor_took_it_bills_nothing_twice(scene: Scene) {
     scene.ledger.grow(120).await;
     scene.desk.mood([Mood::Well, Mood::Hang]);
-    let first = scene.node().await;
+    let first = scene.node();
     let dying = tokio::spawn(async move { while first.round().await.unwrap() != Round::Idle {} });
     scene.desk.called(2).await;
     dying.abort();
     assert!(dying.await.unwrap_err().is_cancelled());
 
-    let second = scene.node().await;
+    let second = scene.node();
     assert_eq!(second.round().await.unwrap(), Round::Idle, "the lease is the dead node's");
     scene.ledger.grow(5).await;
     scene.ledger.a_minute_passes().await;
@@ -44,7 +44,7 @@ pub async fn a_poisonous_row_parks_itself_and_nothing_else(scene: Scene) {
     scene.ledger.grow(48).await;
     let poison = scene.ledger.event(17).await;
     scene.desk.book(|book| book.poison.insert(poison.clone()));
-    let node = scene.node().await;
+    let node = scene.node();
     scene.export(&node).await;
     let parked = scene.ledger.parked(scene.exporter).await;
     assert!(parked.len() == 1 && parked[0].starts_with("17 "), "{parked:?}");
@@ -70,7 +70,7 @@ pub async fn a_vendor_that_was_away_gets_everything_when_it_is_back(scene: Scene
     scene.ledger.grow(60).await;
     let away = [Mood::Down(503, ""), Mood::Down(502, ""), Mood::Down(401, ""), Mood::Cut];
     scene.desk.mood(away.iter().cycle().take(40).cloned());
-    let node = scene.node().await;
+    let node = scene.node();
     for call in 1..=40 {
         assert_eq!(node.round().await.unwrap(), Round::Held);
         assert_eq!(scene.desk.calls(), call, "one request, and then it waits");
@@ -81,7 +81,7 @@ pub async fn a_vendor_that_was_away_gets_everything_when_it_is_back(scene: Scene
     scene.desk.mood([Mood::Down(429, "retry-after: 3600\r\n")]);
     assert_eq!(node.round().await.unwrap(), Round::Held);
     let calls = scene.desk.calls();
-    let other = scene.node().await;
+    let other = scene.node();
     for node in [&node, &other] {
         assert_eq!(node.round().await.unwrap(), Round::Idle, "it was asked to wait an hour");
     }
@@ -98,7 +98,7 @@ pub async fn a_vendor_that_was_away_gets_everything_when_it_is_back(scene: Scene
 /// Two nodes export at once.
 pub async fn two_nodes_send_nothing_twice(scene: Scene) {
     scene.ledger.grow(200).await;
-    let (one, other) = (scene.node().await, scene.node().await);
+    let (one, other) = (scene.node(), scene.node());
     let all = async |node: docent::export::Exporter| {
         let done = "SELECT count(*) AS n FROM export_cursors WHERE ledger_seq = 200";
         while scene.ledger.database.number(done).await == 0 {

@@ -82,7 +82,7 @@ async fn the_cost_arrives_to_the_last_nano_dollar() {
     let cents = std::sync::Arc::clone(&lago.cents);
     let scene = with(lago).await;
     scene.ledger.grow(90).await;
-    scene.export(&scene.node().await).await;
+    scene.export(&scene.node()).await;
     let nano = |cents: &String| cents.replace('.', "").parse::<i64>().unwrap();
     let arrived: i64 = cents.lock().unwrap().values().map(nano).sum();
     let database = &scene.ledger.database;

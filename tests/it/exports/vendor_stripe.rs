@@ -82,7 +82,7 @@ async fn what_stripe_has_forgotten_is_not_sent_blindly() {
     let scene = scene().await;
     scene.ledger.grow(20).await;
     scene.desk.mood([Mood::Well, Mood::Hang]);
-    let first = scene.node().await;
+    let first = scene.node();
     let dying = tokio::spawn(async move { first.round().await });
     scene.desk.called(2).await;
     dying.abort();
@@ -97,7 +97,7 @@ async fn what_stripe_has_forgotten_is_not_sent_blindly() {
         .await;
     scene.desk.book(|book| book.known.clear());
     scene.ledger.grow(3).await;
-    let second = scene.node().await;
+    let second = scene.node();
     scene.export(&second).await;
     assert_eq!(scene.desk.book(|book| book.wrong.clone()), Vec::<String>::new());
     let parked = scene.ledger.parked("stripe").await;
@@ -111,7 +111,7 @@ async fn what_stripe_has_forgotten_is_not_sent_blindly() {
 async fn a_refusal_that_was_heard_leaves_no_doubt() {
     let scene = scene().await;
     scene.ledger.grow(20).await;
-    let node = scene.node().await;
+    let node = scene.node();
     let doubt = "SELECT coalesce(max(doubt_seq), 0) AS n FROM export_cursors";
     for (mood, doubtful) in [
         (Mood::Down(401, ""), 0),
@@ -132,7 +132,7 @@ async fn a_tenant_without_a_customer_waits_for_one() {
     let scene = strangers().await;
     scene.ledger.name("stripe", "acme", "cus_acme").await;
     scene.ledger.grow(30).await;
-    let node = scene.node().await;
+    let node = scene.node();
     scene.export(&node).await;
     let parked = scene.ledger.parked("stripe").await;
     assert_eq!(parked.len(), 10);
@@ -154,7 +154,7 @@ async fn usage_that_is_too_old_for_stripe_is_parked_and_not_sent() {
     let old = "UPDATE usage_ledger SET occurred_at = now() - interval '36 days'
         WHERE event_id = (SELECT event_id FROM ledger_seals WHERE ledger_seq = 2)";
     scene.ledger.database.run(old).await;
-    scene.export(&scene.node().await).await;
+    scene.export(&scene.node()).await;
     let parked = scene.ledger.parked("stripe").await;
     assert!(parked.len() == 1 && parked[0].starts_with("2 too_old"), "{parked:?}");
     assert_eq!(scene.desk.book(|book| book.wrong.clone()), Vec::<String>::new());
@@ -166,7 +166,7 @@ async fn meters_are_called_what_the_operator_calls_them() {
     scene.settings.push(("EXPORT_STRIPE_EVENTS", "requests=chat_requests".into()));
     scene.settings.retain(|(_, value)| value != "pages=docent_pages");
     scene.ledger.grow(12).await;
-    scene.export(&scene.node().await).await;
+    scene.export(&scene.node()).await;
     let sums = scene.desk.book(|book| book.sums());
     let renamed = scene.ledger.sums("stripe").await;
     let mut renamed: Vec<String> =

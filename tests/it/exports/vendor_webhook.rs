@@ -106,10 +106,10 @@ async fn a_receiver_that_is_gone_is_left_alone_until_somebody_says_otherwise() {
     let scene = scene().await;
     scene.ledger.grow(10).await;
     scene.desk.mood([Mood::Down(410, "")]);
-    let node = scene.node().await;
+    let node = scene.node();
     assert_eq!(node.round().await.unwrap(), Round::Held);
     scene.ledger.a_minute_passes().await;
-    for node in [&node, &scene.node().await] {
+    for node in [&node, &scene.node()] {
         assert_eq!(node.round().await.unwrap(), Round::Idle);
     }
     assert_eq!(scene.desk.calls(), 1);
@@ -127,7 +127,7 @@ async fn what_is_sent_again_is_the_same_message() {
     let scene = scene().await;
     scene.ledger.grow(10).await;
     scene.desk.mood([Mood::Cut, Mood::Down(429, "")]);
-    let node = scene.node().await;
+    let node = scene.node();
     for _ in 0..2 {
         assert_eq!(node.round().await.unwrap(), Round::Held);
         scene.ledger.grow(5).await; // a fresh page would hold these, too
@@ -142,7 +142,7 @@ async fn a_redirect_is_no_success() {
     let scene = scene().await;
     scene.ledger.grow(1).await;
     scene.desk.mood([Mood::Down(307, "location: /elsewhere\r\n"), Mood::Down(304, "")]);
-    let node = scene.node().await;
+    let node = scene.node();
     for _ in 0..2 {
         assert_eq!(node.round().await.unwrap(), Round::Held);
     }
@@ -157,6 +157,6 @@ async fn two_secrets_sign_while_one_replaces_the_other() {
     let mut scene = with("webhook", Receiver::new(NEW)).await;
     scene.settings[1].1 = format!("{SECRET},{NEW}");
     scene.ledger.grow(5).await;
-    scene.export(&scene.node().await).await;
+    scene.export(&scene.node()).await;
     scene.agree().await;
 }

@@ -161,7 +161,7 @@ impl Matrix {
                 list += &model(&case.id(n), &of, case.fault.deadlines);
             }
         }
-        load_models(&world.db().await, &list).await.unwrap();
+        load_models(&world.db(), &list).await.unwrap();
         Self { world, anna, mia, _tasks: tasks }
     }
 

@@ -54,7 +54,7 @@ async fn what_a_provider_says_of_a_key_is_heard_by_all_nodes() {
         provider("busy", &busy.url) + &model("busy", "busy", ""),
         provider("broken", &broken.url) + &model("broken", "broken", ""),
     ];
-    load_models(&first.db().await, &list.concat()).await.unwrap();
+    load_models(&first.db(), &list.concat()).await.unwrap();
     let anna = first.user("anna@acme.test").await;
 
     for _ in 0..5 {

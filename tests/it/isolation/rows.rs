@@ -130,7 +130,7 @@ async fn a_tenants_own_partition_is_walled_like_the_shared_one() {
     let (anna, _) = settled_in(&world, "anna@acme.test", "rosebud").await;
     settled_in(&world, "eve@globex.test", "xanadu").await;
     let before = tenant_tables(&world.database).await;
-    let db = world.db().await;
+    let db = world.db();
     let id: TenantId = anna.tenant_id.parse().unwrap();
     let model = world.database.number("SELECT max(id)::bigint AS n FROM embedding_models").await;
     let model = i32::try_from(model).unwrap();
@@ -164,7 +164,7 @@ async fn one_connection_that_serves_two_tenants_mixes_nothing() {
         max_connections: 1,
         acquire: Duration::from_secs(10),
     };
-    let db = Db::open(options, &docent::runtime::Tasks::current()).await.unwrap();
+    let db = Db::open(&options, &docent::runtime::Tasks::current());
     for step in 0..300_u32 {
         let own = if step % 2 == 0 { &anna } else { &eve };
         let mut tx = db.tenant(own.tenant_id.parse().unwrap()).await.unwrap();

@@ -112,7 +112,7 @@ async fn survives(then: fn(&Relay) -> bool) {
     let relay = Arc::new(Relay::to(&address(&office.database.url)).await);
     let url = behind(&relay, &office.database).url;
     let options = DbOptions { url, max_connections: 3, acquire: Duration::from_secs(30) };
-    office.db = Db::open(options, &Tasks::current()).await.unwrap();
+    office.db = Db::open(&options, &Tasks::current());
     let office = Arc::new(office);
     let auditor = Auditor::start(&office.database).await;
     let work = (0..TASKS).map(|n| {

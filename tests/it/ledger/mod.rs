@@ -84,7 +84,7 @@ impl Books {
 async fn open(database: &Database) -> Db {
     let (url, acquire) = (database.url.clone(), Duration::from_secs(30));
     let options = DbOptions { url, max_connections: 3, acquire };
-    Db::open(options, &Tasks::current()).await.expect("PostgreSQL answers")
+    Db::open(&options, &Tasks::current())
 }
 
 async fn bill(conn: &mut AsyncPgConnection, tenant: &str, pages: i64, document: Uuid) -> String {

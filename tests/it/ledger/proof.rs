@@ -16,7 +16,7 @@ async fn the_books_of_a_server_are_right_and_stay_right() {
         assert_eq!(answer.end(), "finish");
         // What is given back are rows, too.
         let tenant = user.tenant_id.parse().unwrap();
-        let mut tx = world.db().await.tenant(tenant).await.unwrap();
+        let mut tx = world.db().tenant(tenant).await.unwrap();
         let refund = Correction::Refund { turn: answer.turn.parse().unwrap() };
         for correction in [refund, Correction::Credit { nano_usd: 5 }] {
             let given = correct(&mut tx, tenant, None, uuid::Uuid::now_v7(), correction);
@@ -44,7 +44,7 @@ async fn the_books_of_a_server_are_right_and_stay_right() {
     );
 
     // The regular check reads on where it ended, and what is wrong again and again.
-    let db = world.db().await;
+    let db = world.db();
     let report = verify_on(&db, 0.0).await.unwrap().unwrap();
     assert_eq!((report.found, i64::try_from(report.rows).unwrap() <= rows), (0, true));
     assert_eq!(verify_on(&db, 0.0).await.unwrap().unwrap().rows, 0);

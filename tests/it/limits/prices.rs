@@ -14,7 +14,7 @@ fn list(model: &str, from: &str, input: &str, output: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_turn_is_billed_at_the_price_it_was_quoted() {
     let world = World::start().await;
-    let (db, anna) = (world.db().await, world.user("anna@acme.test").await);
+    let (db, anna) = (world.db(), world.user("anna@acme.test").await);
     let model = "gpt-4o-mini";
     world.provider.next(Script::held(4, 2));
     let mut stream = anna.stream(json!({"text": "Count."})).await;

@@ -120,17 +120,17 @@ impl World {
             allow_signup: true,
             time_zone: "UTC".into(),
         };
-        create_tenant(&self.db().await, new).await.expect("a tenant can be made");
+        create_tenant(&self.db(), new).await.expect("a tenant can be made");
     }
 
     /// The store as the program sees it.
-    pub async fn db(&self) -> Db {
+    pub fn db(&self) -> Db {
         let options = DbOptions {
             url: self.database.url.clone(),
             max_connections: 2,
             acquire: Duration::from_secs(10),
         };
-        Db::open(options, &Tasks::current()).await.expect("PostgreSQL answers")
+        Db::open(&options, &Tasks::current())
     }
 
     /// Shuts down as SIGTERM would, and returns when the server is gone.

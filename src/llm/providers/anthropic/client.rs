@@ -7,6 +7,7 @@ use super::{decoder::Decoder, request};
 use crate::llm::providers::link::{Deadlines, Link};
 use crate::{
     llm::{Answering, ChatModel, ChatRequest, LlmError},
+    net::Clients,
     types::Secret,
 };
 
@@ -23,8 +24,8 @@ impl Anthropic {
     /// `base_url` is what comes before `/messages`, such as `https://api.anthropic.com/v1`.
     /// Nothing is contacted or checked here; a bad URL or key is an error of the first request.
     #[must_use]
-    pub fn new(client: reqwest::Client, base_url: &str, key: Option<Secret>) -> Self {
-        Self { link: Link::new(client, base_url, key) }
+    pub fn new(clients: Clients, base_url: &str, key: Option<Secret>) -> Self {
+        Self { link: Link::new(clients, base_url, key) }
     }
 
     /// Replaces the deadlines.

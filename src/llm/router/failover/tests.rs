@@ -7,7 +7,7 @@ use crate::llm::{
     Answering, ChatMessage, ChatModel, Deadlines, Effort, FinishReason, OpenAi, Role, Tool,
 };
 use crate::net::script::{Reply, Script};
-use crate::net::{ClientOptions, client};
+use crate::net::{ClientOptions, Clients};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ fn candidate(id: &str, url: &str) -> Candidate {
     let seconds = Duration::from_secs;
     let first_token = Duration::from_millis(300);
     let deadlines = Deadlines { headers: seconds(10), first_token, idle: seconds(10) };
-    let model = OpenAi::new(client(&ClientOptions::default()).unwrap(), url, None);
+    let model = OpenAi::new(Clients::new(ClientOptions::default()).unwrap(), url, None);
     let guarded = Guarded { provider: "p".into(), model: id.into(), key: [0; 8], tenant: None };
     Candidate {
         id: id.into(),
