@@ -1,8 +1,7 @@
--- What a turn asks of the database is done in less than half the time. Inside of a function it is not the rows that
--- cost, but each statement, each table and expression in it, and most of all a plan that is made anew. So a turn's
--- functions have few and small statements, whose plans are made once for each connection (`plan_cache_mode`), by
--- the index even while a table is small (`enable_seqscan`); what is seldom needed is a statement of its own.
--- And a reservation says where one stands after it, so that nobody has to ask.
+-- What a turn asks of the database is done in about half the time. Inside of a function it is not the rows that cost,
+-- but each statement, each table and expression in it, and most of all a plan that is made anew. So the functions of
+-- a turn have few and small statements, planned once for each connection (`plan_cache_mode`), and what is seldom
+-- needed is a statement of its own. And a reservation says where one stands after it, so that nobody has to ask.
 
 -- The limits that a counter's shares are of; NULL: none.
 ALTER TABLE quota_counters
@@ -50,8 +49,9 @@ CREATE OR REPLACE FUNCTION share_out(p_tenant uuid, p_user uuid, p_month timesta
     AND q.period_start = l.period_start
 $$;
 
--- The four counters of a turn, in the order in which counters are locked. (A function that the planner takes into
--- the statement, as it is one SELECT and changes nothing.)
+-- The four counters of a turn, in the order in which counters are locked; the planner takes it into the statement. Who
+-- moves them locks them by moving them, so the order must be that of the join: where everything but nested loops and
+-- indexes is turned off (SET, below), it follows either these rows or the counters' only index, and both are in it.
 CREATE FUNCTION turn_counters(p_tenant uuid, p_user uuid, p_month timestamptz, p_day timestamptz, p_slice int)
   RETURNS TABLE (place int, scope text, scope_id uuid, period text, period_start timestamptz, slice int)
   LANGUAGE sql IMMUTABLE AS $$
@@ -92,35 +92,40 @@ CREATE FUNCTION dearest(p_tenant uuid, p_models text[], p_embedding_model text, 
 DECLARE
   at timestamptz := billing_now();
   x record;
-  priced boolean := true;
+  name text;
 BEGIN
   quoted := '{}';
   versions := '{}';
   request := 0;
-  FOR x IN SELECT m.name, m.place, p.price FROM unnest(p_models || p_embedding_model) WITH ORDINALITY m (name, place)
-    LEFT JOIN LATERAL (
-      SELECT ROW(t.version, t.model, t.valid_from, t.input, t.cached_input, t.output, t.reasoning, t.request)::prices
-          AS price, 0 AS rank, t.valid_from
-        FROM tenant_prices t WHERE t.tenant_id = p_tenant AND t.model = m.name AND t.valid_from <= at
+  FOR x IN SELECT DISTINCT ON (p.model) p.* FROM (
+      SELECT t.version, t.model, t.valid_from, t.input, t.cached_input, t.output, t.reasoning, t.request, 0 AS rank
+        FROM tenant_prices t
+        WHERE t.tenant_id = p_tenant AND t.model = ANY (p_models || p_embedding_model) AND t.valid_from <= at
       UNION ALL
-      SELECT t, 1, t.valid_from FROM prices t WHERE t.model = m.name AND t.valid_from <= at
-      ORDER BY rank, valid_from DESC LIMIT 1) p ON true
+      SELECT t.version, t.model, t.valid_from, t.input, t.cached_input, t.output, t.reasoning, t.request, 1
+        FROM prices t WHERE t.model = ANY (p_models || p_embedding_model) AND t.valid_from <= at) p
+    ORDER BY p.model, p.rank, p.valid_from DESC
   LOOP
-    IF x.place > cardinality(p_models) THEN
-      embedding := x.price;
-    ELSE
-      quoted := quoted || jsonb_build_object(x.name, x.price);
-      versions := versions || jsonb_build_object(x.name, (x.price).version);
-      priced := priced AND (x.price).version IS NOT NULL;
-      input := greatest(input, (x.price).input, (x.price).cached_input);
-      output := greatest(output, (x.price).output, (x.price).reasoning);
-      request := greatest(request, (x.price).request);
+    IF x.model = p_embedding_model THEN
+      embedding := ROW(x.version, x.model, x.valid_from, x.input, x.cached_input, x.output, x.reasoning, x.request);
+    END IF;
+    IF x.model = ANY (p_models) THEN
+      quoted := quoted || jsonb_build_object(x.model, jsonb_build_object('version', x.version, 'input', x.input,
+        'cached_input', x.cached_input, 'output', x.output, 'reasoning', x.reasoning, 'request', x.request));
+      versions := versions || jsonb_build_object(x.model, x.version);
+      input := greatest(input, x.input, x.cached_input);
+      output := greatest(output, x.output, x.reasoning);
+      request := greatest(request, x.request);
     END IF;
   END LOOP;
-  IF NOT priced THEN
-    input := NULL;
-    output := NULL;
-  END IF;
+  FOREACH name IN ARRAY p_models LOOP
+    IF NOT versions ? name THEN
+      quoted := quoted || jsonb_build_object(name, NULL);
+      versions := versions || jsonb_build_object(name, NULL);
+      input := NULL;
+      output := NULL;
+    END IF;
+  END LOOP;
 END $$;
 
 -- Holds amounts of a tenant's and a user's limits in these periods, all or nothing. An answer is shortened to
@@ -135,42 +140,39 @@ CREATE FUNCTION hold(p_tenant uuid, p_user uuid, p record, p_slice int, p_reques
     OUT max_amount bigint, OUT used bigint, OUT reserved bigint, OUT resets_at timestamptz) LANGUAGE plpgsql AS $$
 DECLARE
   b record;
-  spots tid[];      -- where the rows are: they stay there while they are locked
-  fitting int;
   moved int;
 BEGIN
   granted := p_output;
   over_quota := false;
   cost := p_fixed + cost_of(granted, p_rate);
 
-  -- Mostly it fits into one slice, whose locks are let go again when it does not.
+  -- Mostly it fits into one slice. Where it does not, or is not kept, nothing remains of this, and the locks are let
+  -- go again.
   BEGIN
-    SELECT array_agg(c.ctid), bool_or(num_nonnulls(c.requests_max, c.tokens_max, c.cost_max) > 0),
-        count(*) FILTER (WHERE c.limits = p.version
-          AND (c.requests_share IS NULL OR c.requests_used + c.requests_reserved + p_requests <= c.requests_share)
-          AND (c.tokens_share IS NULL OR c.tokens_used + c.tokens_reserved + p_input + granted <= c.tokens_share)
-          AND (c.cost_share IS NULL OR c.cost_used + c.cost_reserved + hold.cost <= c.cost_share))
-      INTO spots, limited, fitting
-      FROM (SELECT c.ctid, c.* FROM turn_counters(p_tenant, p_user, p.month_start, p.day_start, p_slice) k
-        JOIN quota_counters c ON c.tenant_id = p_tenant AND c.scope = k.scope AND c.scope_id = k.scope_id
-          AND c.period = k.period AND c.period_start = k.period_start AND c.slice = k.slice
-        ORDER BY k.place FOR UPDATE OF c) c;
-    IF fitting < 4 THEN
-      RAISE EXCEPTION USING ERRCODE = 'DC001';
-    END IF;
-    IF p_keep THEN
+    WITH moved AS (
       UPDATE quota_counters c SET
           requests_reserved = c.requests_reserved + p_requests,
           tokens_reserved = c.tokens_reserved + p_input + granted,
           cost_reserved = c.cost_reserved + coalesce(hold.cost, 0)
-        WHERE c.ctid = ANY (spots);
-      GET DIAGNOSTICS moved = ROW_COUNT;
-      ASSERT moved = 4, 'a counter is missing';
+        FROM turn_counters(p_tenant, p_user, p.month_start, p.day_start, p_slice) k
+        WHERE c.tenant_id = p_tenant AND c.scope = k.scope AND c.scope_id = k.scope_id AND c.period = k.period
+          AND c.period_start = k.period_start AND c.slice = k.slice AND c.limits = p.version
+          AND (c.requests_share IS NULL OR c.requests_used + c.requests_reserved + p_requests <= c.requests_share)
+          AND (c.tokens_share IS NULL OR c.tokens_used + c.tokens_reserved + p_input + granted <= c.tokens_share)
+          AND (c.cost_share IS NULL OR c.cost_used + c.cost_reserved + hold.cost <= c.cost_share)
+        RETURNING num_nonnulls(c.requests_max, c.tokens_max, c.cost_max) AS limits)
+    SELECT count(*), coalesce(sum(limits) > 0, false) INTO moved, limited FROM moved;
+    IF moved < 4 OR NOT p_keep THEN
+      RAISE EXCEPTION USING ERRCODE = 'DC001';
     END IF;
     RETURN;
   EXCEPTION WHEN SQLSTATE 'DC001' THEN
-    limited := true;
+    NULL;
   END;
+  IF moved = 4 THEN
+    RETURN;
+  END IF;
+  limited := true;
   IF p.day_end IS NOT NULL THEN
     PERFORM open_counters(p_tenant, p_user, p.slices, p);
   END IF;
@@ -225,7 +227,8 @@ CREATE FUNCTION reserve_turn(p_tenant uuid, p_user uuid, p_assistant uuid, p_tur
     p_keep boolean, OUT granted bigint, OUT over_quota boolean, OUT cost bigint, OUT quoted jsonb,
     OUT embedding_price prices, OUT scope text, OUT period text, OUT meter text, OUT max_amount bigint,
     OUT used bigint, OUT reserved bigint, OUT resets_at timestamptz, OUT standing jsonb) LANGUAGE plpgsql
-    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+    SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
   at timestamptz := billing_now();
   p record;
@@ -286,7 +289,8 @@ CREATE OR REPLACE FUNCTION extend_turn(p_tenant uuid, p_turn uuid, p_models text
     p_least bigint, p_embedding bigint DEFAULT 0)
   RETURNS TABLE (granted bigint, over_quota boolean, cost bigint, quoted jsonb, scope text, period text, meter text,
     max_amount bigint, used bigint, reserved bigint, resets_at timestamptz) LANGUAGE plpgsql
-    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+    SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
   r record;
   p record;
@@ -362,11 +366,11 @@ END $$;
 -- Settles a turn: closes its reservation, appends what it used, moves the counters. False when it was
 -- settled before.
 CREATE OR REPLACE FUNCTION settle_turn(p_tenant uuid, p_turn uuid, p_rows jsonb) RETURNS boolean LANGUAGE plpgsql
-    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+    SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
   r record;
   s record;
-  spots tid[];
   moved int;
 BEGIN
   UPDATE reservations SET state = 'settled' WHERE tenant_id = p_tenant AND turn_id = p_turn AND state = 'open'
@@ -375,15 +379,13 @@ BEGIN
     RETURN false;
   END IF;
   s := append_usage(p_tenant, r.user_id, r.assistant_id, p_turn, r.month_start, r.day_start, p_rows);
-  spots := ARRAY(SELECT c.ctid FROM turn_counters(p_tenant, r.user_id, r.month_start, r.day_start, r.slice) k
-    JOIN quota_counters c ON c.tenant_id = p_tenant AND c.scope = k.scope AND c.scope_id = k.scope_id
-      AND c.period = k.period AND c.period_start = k.period_start AND c.slice = k.slice
-    ORDER BY k.place FOR UPDATE OF c);
   UPDATE quota_counters c SET
       requests_used = c.requests_used + s.requests, requests_reserved = c.requests_reserved - r.requests,
       tokens_used = c.tokens_used + s.tokens, tokens_reserved = c.tokens_reserved - r.tokens,
       cost_used = c.cost_used + s.cost, cost_reserved = c.cost_reserved - r.cost_nano_usd
-    WHERE c.ctid = ANY (spots);
+    FROM turn_counters(p_tenant, r.user_id, r.month_start, r.day_start, r.slice) k
+    WHERE c.tenant_id = p_tenant AND c.scope = k.scope AND c.scope_id = k.scope_id AND c.period = k.period
+      AND c.period_start = k.period_start AND c.slice = k.slice;
   GET DIAGNOSTICS moved = ROW_COUNT;
   ASSERT moved = 4, 'a counter is missing';
   RETURN true;
@@ -421,10 +423,11 @@ END $$;
 
 ----------------------------------------------------------------------------------------- warnings
 
--- Writes down what is due for these tenants, and for these users of theirs (`p_scopes`, the tenants among them), in the
--- periods that are open, puts it into the outbox as `quota.warning`, and returns it. Mostly nothing is due.
-CREATE FUNCTION warn_of_quotas(p_tenants uuid[], p_scopes uuid[]) RETURNS TABLE (tenant_id uuid, scope text, scope_id uuid,
-    period text, period_start timestamptz, meter text, percent smallint, used bigint, max_amount bigint)
+-- Writes down what is due for these tenants and for these users of theirs (`p_scopes`, the tenants among them) in the
+-- periods that are open, puts it into the outbox as `quota.warning`, and returns it. Mostly nothing is due, and to
+-- plan it took longer than to see that.
+CREATE FUNCTION warn_of_quotas(p_tenants uuid[], p_scopes uuid[]) RETURNS TABLE (tenant_id uuid, scope text,
+    scope_id uuid, period text, period_start timestamptz, meter text, percent smallint, used bigint, max_amount bigint)
   LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 BEGIN
