@@ -302,7 +302,7 @@ BEGIN
   IF NOT FOUND THEN
     RETURN;
   END IF;
-  SELECT v.version, v.slices, r.month_start, r.day_start, NULL AS day_end INTO p FROM limits_version(p_tenant) v;
+  SELECT v.version, v.slices, r.month_start, r.day_start, NULL::timestamptz AS day_end INTO p FROM limits_version(p_tenant) v;
   d := dearest(p_tenant, p_models, NULL);
   embedding_price := price_version(p_tenant, r.embedding_price_version);
   h := hold(p_tenant, r.user_id, p, r.slice, 0, p_input, p_output, p_least,

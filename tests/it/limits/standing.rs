@@ -49,21 +49,31 @@ fn sorted(mut limits: Vec<Limit>) -> Vec<Limit> {
     limits
 }
 
-async fn reserve(office: &Office, user: UserId, turn: TurnId) -> Grant {
-    let ctx = Ctx { tenant: office.tenant, user, role: Role::Member, key: None };
-    let ask = Ask {
+fn ask(models: &[String]) -> Ask<'_> {
+    Ask {
         assistant: None,
-        models: &["gpt-4o-mini".to_owned()],
+        models,
         embedding_model: "none",
         input: 100,
         output: 200,
         least_output: 10,
         embedding: 0,
-    };
+    }
+}
+
+async fn reserve(office: &Office, user: UserId, turn: TurnId, ask: Ask<'_>) -> Grant {
+    let ctx = Ctx { tenant: office.tenant, user, role: Role::Member, key: None };
     let tx = office.db.tenant(office.tenant).await.unwrap();
     let grant = metering::reserve(&tx, ctx, turn, NodeId::new(), ask).await.unwrap();
     tx.commit().await.unwrap();
     grant
+}
+
+/// One more step.
+async fn extend(office: &Office, turn: TurnId, ask: Ask<'_>) {
+    let mut tx = office.db.tenant(office.tenant).await.unwrap();
+    metering::extend(&mut tx, office.tenant, turn, ask).await.unwrap();
+    tx.commit().await.unwrap();
 }
 
 async fn settle(office: &Office, user: UserId, turn: TurnId) {
@@ -92,17 +102,19 @@ async fn without_turns(database: &Database) {
 async fn a_reservation_says_what_the_quotas_say_after_it() {
     let office = Office::open().await;
     without_turns(&office.database).await;
+    let models = ["gpt-4o-mini".to_owned()];
     let mut over = 0;
     for (plan, change) in PLANS {
         office.database.run(change).await;
         // Turns come into slices by their ids.
         for n in 0..8 {
             let (turn, user) = (TurnId::new(), office.people[n % 2]);
-            let grant = reserve(&office, user, turn).await;
+            let grant = reserve(&office, user, turn, ask(&models)).await;
             over += i32::from(grant.over_quota);
             let said = sorted(grant.standing);
             assert_eq!(said, quotas(&office, user).await, "{plan}, turn {n}");
             assert_eq!(said.is_empty(), plan == "no limit at all");
+            extend(&office, turn, ask(&models)).await;
             if n % 3 > 0 {
                 settle(&office, user, turn).await;
             }
