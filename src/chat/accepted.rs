@@ -6,6 +6,7 @@ use crate::limiter::Limited;
 use crate::llm::router::RouteError;
 use crate::metering::{QuotaExceeded, ReserveError};
 use crate::store::DbError;
+use crate::store::reservations::Limit;
 use crate::types::{ConversationId, TurnId};
 use std::sync::Arc;
 use thiserror::Error;
@@ -16,6 +17,8 @@ pub struct Accepted {
     pub turn: TurnId,
     pub conversation: ConversationId,
     pub log: Arc<TurnLog>,
+    /// The limits that it counts against, where they stand with it; `None` of a repeat, which reserves nothing.
+    pub standing: Option<Vec<Limit>>,
 }
 
 /// Nothing was started, nothing is billed.

@@ -86,6 +86,7 @@ pub(super) async fn open(
     let mut search = Search::new(parts, ctx.tenant, &opened);
     let grant = Search::beside(&mut search, admit(tx, parts, order, &opened, before)).await?;
     opened.prices = grant.prices;
+    opened.standing = grant.standing;
     opened.max_output = u32::try_from(grant.output).unwrap_or(opened.max_output);
     Ok((opened, search))
 }
@@ -160,6 +161,7 @@ pub(super) async fn begin(
         route,
         space: space?,
         prices: Prices::default(),
+        standing: Vec::new(),
         instructions: assistant.instructions,
         language: assistant.language,
         temperature: assistant.temperature.filter(|_| answers),

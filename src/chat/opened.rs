@@ -9,6 +9,7 @@ use crate::llm::router::Route;
 use crate::llm::{ChatMessage, ChatRequest, Role, Sampling, ToolCall};
 use crate::metering::Prices;
 use crate::retrieval::Passage;
+use crate::store::reservations::Limit;
 use crate::store::summaries::Remembered;
 use crate::tools::Offer;
 use crate::types::{AssistantId, MessageId};
@@ -30,6 +31,8 @@ pub(super) struct Opened {
     pub(super) space: Space,
     /// What the turn was quoted.
     pub(super) prices: Prices,
+    /// The limits that the turn counts against, where they stand with it.
+    pub(super) standing: Vec<Limit>,
     pub(super) instructions: String,
     /// `None`: that of the question.
     pub(super) language: Option<String>,

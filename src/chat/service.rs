@@ -239,7 +239,8 @@ impl Chat {
             return Err(Refused::IdempotencyConflict);
         }
         let log = self.attach(ctx, turn.id).await?;
-        Ok(log.map(|log| Accepted { turn: turn.id, conversation: turn.conversation_id, log }))
+        let conversation = turn.conversation_id;
+        Ok(log.map(|log| Accepted { turn: turn.id, conversation, log, standing: None }))
     }
 
     /// What happens in users' conversations.

@@ -52,8 +52,12 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
     core.live.insert(order.ctx, Arc::clone(&log), ends.clone());
     core.mirror.add(&log);
     announce(&core, &order, &opened);
-    let accepted =
-        Accepted { turn: order.turn, conversation: order.conversation, log: Arc::clone(&log) };
+    let accepted = Accepted {
+        turn: order.turn,
+        conversation: order.conversation,
+        log: Arc::clone(&log),
+        standing: Some(opened.standing.clone()),
+    };
     drop(reply.send(Ok(accepted)));
     let steps = Steps::default();
     core.journal.add(order.ctx.tenant, &log, &steps);

@@ -36,6 +36,8 @@ pub struct Grant {
     /// The most it can cost; `None`: one of the models is unpriced.
     pub cost_nano_usd: Option<i64>,
     pub prices: Prices,
+    /// The limits that a turn counts against, where they stand with it. Nothing of one more step.
+    pub standing: Vec<Limit>,
 }
 
 /// A refusal: the limit that was reached.
@@ -94,6 +96,7 @@ impl From<Granted> for Grant {
             over_quota: granted.over_quota,
             cost_nano_usd: granted.cost,
             prices: Prices { chat: granted.quoted, embedding: granted.embedding_price },
+            standing: granted.standing,
         }
     }
 }

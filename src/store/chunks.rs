@@ -68,14 +68,11 @@ pub async fn load(
     tenant: TenantId,
     ids: &[ChunkId],
 ) -> QueryResult<Vec<FoundChunk>> {
-    sql("SELECT c.id, c.document_id, d.name AS file_name, d.media_type, c.seq, c.page, c.page_end,
-                c.tokens, c.content
-         FROM chunks c JOIN documents d ON d.tenant_id = c.tenant_id AND d.id = c.document_id
-         WHERE c.tenant_id = $1 AND c.id = ANY($2)")
-    .bind::<Uuid, _>(tenant)
-    .bind::<Array<Uuid>, _>(ids)
-    .load(&mut conn)
-    .await
+    sql("SELECT * FROM load_chunks($1, $2)")
+        .bind::<Uuid, _>(tenant)
+        .bind::<Array<Uuid>, _>(ids)
+        .load(&mut conn)
+        .await
 }
 
 #[derive(QueryableByName)]

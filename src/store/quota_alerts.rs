@@ -42,29 +42,9 @@ pub async fn insert_due(
     tenants: &[TenantId],
     scopes: &[uuid::Uuid],
 ) -> QueryResult<Vec<QuotaAlert>> {
-    sql(
-        "WITH due AS (
-           SELECT q.tenant_id, q.scope, q.scope_id, q.period, q.period_start, q.meter, p.percent, q.used,
-                  q.max_amount
-           FROM billing.quotas_v1 q CROSS JOIN (VALUES (80::smallint), (100::smallint)) p (percent)
-           WHERE q.tenant_id = ANY ($1) AND q.scope IN ('tenant', 'user') AND q.scope_id = ANY ($2)
-             AND (q.period = 'total' OR q.period_start > billing_now() - interval '32 days')
-             AND (q.period_end IS NULL OR q.period_end > billing_now()) AND q.used > 0
-             AND q.used::numeric * 100 >= q.max_amount::numeric * p.percent),
-         given AS (
-           INSERT INTO quota_alerts (tenant_id, scope, scope_id, period, period_start, meter, percent)
-             SELECT tenant_id, scope, scope_id, period, period_start, meter, percent FROM due
-             ON CONFLICT DO NOTHING RETURNING *),
-         fresh AS (
-           SELECT d.* FROM due d
-           JOIN given USING (tenant_id, scope, scope_id, period, period_start, meter, percent)),
-         told AS (
-           INSERT INTO outbox (tenant_id, id, type, data)
-             SELECT tenant_id, gen_random_uuid(), 'quota.warning', to_jsonb(fresh) - 'tenant_id' FROM fresh)
-         SELECT * FROM fresh",
-    )
-    .bind::<Array<Uuid>, _>(tenants.to_vec())
-    .bind::<Array<Uuid>, _>(scopes.to_vec())
-    .load(conn)
-    .await
+    sql("SELECT * FROM warn_of_quotas($1, $2)")
+        .bind::<Array<Uuid>, _>(tenants.to_vec())
+        .bind::<Array<Uuid>, _>(scopes.to_vec())
+        .load(conn)
+        .await
 }

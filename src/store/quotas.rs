@@ -1,6 +1,7 @@
 //! Quotas as they stand: limit, used and held.
 
 use super::Conn;
+use super::reservations::Limit;
 use super::sql::sql;
 use crate::types::{TenantId, UserId};
 use chrono::{DateTime, Utc};
@@ -43,5 +44,19 @@ impl Quota {
             .bind::<Uuid, _>(user)
             .load(&mut conn)
             .await
+    }
+
+    /// As a limit, where it is limited.
+    #[must_use]
+    pub fn limit(self) -> Option<Limit> {
+        Some(Limit {
+            max_amount: self.max_amount?,
+            scope: self.scope,
+            period: self.period,
+            meter: self.meter,
+            used: self.used,
+            reserved: self.reserved,
+            resets_at: self.period_end,
+        })
     }
 }

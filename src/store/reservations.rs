@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Jsonb, Nullable, Text, Timestamptz, Uuid};
 use diesel_async::RunQueryDsl;
+use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// What a turn wants to hold.
@@ -32,7 +33,7 @@ pub struct Request<'a> {
 }
 
 /// A limit, and where one stands.
-#[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, QueryableByName)]
 pub struct Limit {
     #[diesel(sql_type = Text)]
     pub scope: String,
@@ -65,6 +66,8 @@ pub struct Granted {
     pub cost: Option<i64>,
     pub quoted: Quoted,
     pub embedding_price: Option<Price>,
+    /// The limits that it counts against, where they stand with it. Nothing of one more step.
+    pub standing: Vec<Limit>,
 }
 
 #[derive(QueryableByName)]
@@ -79,6 +82,8 @@ struct Outcome {
     quoted: Option<serde_json::Value>,
     #[diesel(sql_type = Nullable<Jsonb>)]
     embedding_price: Option<serde_json::Value>,
+    #[diesel(sql_type = Nullable<Jsonb>)]
+    standing: Option<serde_json::Value>,
     #[diesel(embed)]
     broken: Broken,
 }
@@ -128,13 +133,14 @@ impl Outcome {
             cost: self.cost,
             quoted: read(self.quoted).unwrap_or_default(),
             embedding_price: read(self.embedding_price),
+            standing: read(self.standing).unwrap_or_default(),
         })
     }
 }
 
 const RESERVE: &str = "SELECT granted, over_quota, cost, quoted,
         CASE WHEN (embedding_price).version IS NOT NULL THEN to_jsonb(embedding_price) END AS embedding_price,
-        scope, period, meter, max_amount, used, reserved, resets_at
+        scope, period, meter, max_amount, used, reserved, resets_at, standing
      FROM reserve_turn($1, $2, $3, $4, $5, make_interval(secs => $6), $7, $8, $9, $10, $11, $12, $13)";
 
 /// Reserves, all or nothing; the inner error is the limit that would be broken. With `keep` false it
@@ -175,8 +181,8 @@ pub struct Extension<'a> {
     pub embedding: i64,
 }
 
-const EXTEND: &str =
-    "SELECT *, NULL::jsonb AS embedding_price FROM extend_turn($1, $2, $3, $4, $5, $6, $7)";
+const EXTEND: &str = "SELECT *, NULL::jsonb AS embedding_price, NULL::jsonb AS standing
+     FROM extend_turn($1, $2, $3, $4, $5, $6, $7)";
 
 /// Adds to a turn's reservation; `None` when there is none that is open.
 pub async fn extend(

@@ -555,6 +555,9 @@ diesel::table! {
         cost_reserved -> Int8,
         pages_used -> Int8,
         stored_bytes_used -> Int8,
+        requests_max -> Nullable<Int8>,
+        tokens_max -> Nullable<Int8>,
+        cost_max -> Nullable<Int8>,
     }
 }
 

@@ -325,4 +325,11 @@ async fn answers_say_where_the_quotas_stand() {
     let sent = field(&send().await.unwrap()).unwrap();
     let said = items(&sent);
     assert_eq!((said[0]["used"], said[0]["reserved"]), ("3", "0"), "{sent}");
+    let keyed = || {
+        let asked = anna.request(Method::POST, "/v1/chat/stream").body(asked.clone());
+        asked.header("idempotency-key", "once").send()
+    };
+    let first = field(&keyed().await.unwrap()).unwrap();
+    assert!(first.contains("meter=requests;limit=4;used=3;reserved=1;"), "{first}");
+    assert!(field(&keyed().await.unwrap()).is_some(), "a repeat asks where the quotas stand now");
 }

@@ -51,7 +51,7 @@ pub(crate) async fn ask(
     let asked = Asked { what, assistant, draft: false, idempotency_key: key, wishes };
     let accepted = state.chat.ask(ctx, asked).await?;
     let mut head = HttpResponse::Ok();
-    quota::header(&mut head, &quota::standing(&state, ctx).await);
+    quota::header(&mut head, &quota::standing(&state, ctx, &accepted).await);
     Ok(stream_of(&request, &mut head, &accepted.log, accepted.conversation, watch))
 }
 

@@ -110,7 +110,7 @@ pub(super) async fn ask_and_stream(
     let watch = Watch::open(state, ctx).await?; // before anything is asked
     let accepted = ask(request, state, ctx, body).await?;
     let mut response = HttpResponse::Ok();
-    quota::header(&mut response, &quota::standing(state, ctx).await);
+    quota::header(&mut response, &quota::standing(state, ctx, &accepted).await);
     Ok(sse_response(&mut response, accepted.log.cursor(0), Some(accepted.conversation), watch))
 }
 
@@ -148,7 +148,7 @@ pub(crate) async fn send(
     }
     answer.latency_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut response = HttpResponse::Ok();
-    quota::header(&mut response, &quotas);
+    quota::header(&mut response, &quota::limits(quotas));
     Ok(response.json(answer))
 }
 

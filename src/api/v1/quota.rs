@@ -3,7 +3,9 @@
 use crate::api::principal::Principal;
 use crate::api::problem::Problem;
 use crate::api::state::State;
+use crate::chat::Accepted;
 use crate::store::quotas::Quota;
+use crate::store::reservations::Limit;
 use crate::store::tenants::Tenant;
 use crate::store::{Conn, DbError};
 use crate::types::Ctx;
@@ -94,41 +96,46 @@ pub(crate) async fn quota(
     }))
 }
 
-/// Where one stands now; nothing when the database does not say so at once. It is asked after a turn
-/// was opened and beside the turn's own work, so no counter is locked for it and no token waits.
-pub(in crate::api) async fn standing(state: &State, ctx: Ctx) -> Vec<Quota> {
+/// Where one stands with a turn. Its reservation said so; of a repeat, which reserved nothing, the database is asked, and
+/// nothing is said when it does not answer at once.
+pub(in crate::api) async fn standing(state: &State, ctx: Ctx, accepted: &Accepted) -> Vec<Limit> {
+    if let Some(standing) = &accepted.standing {
+        return standing.clone();
+    }
     let load = async {
         let first = async |conn: &Conn| Quota::load(conn, ctx.tenant, ctx.user).await;
         let (_tx, quotas) = state.db.tenant_with(ctx.tenant, first).await?;
-        Ok(quotas?) // it read: nothing to commit
+        Ok(limits(quotas?)) // it read: nothing to commit
     };
     DbError::after(PATIENCE, load).await.unwrap_or_default()
 }
 
+/// What is limited.
+pub(super) fn limits(quotas: Vec<Quota>) -> Vec<Limit> {
+    quotas.into_iter().filter_map(Quota::limit).collect()
+}
+
 /// Adds `Docent-Quota`: the limits that a question counts against, the user's first, the tightest first.
-pub(in crate::api) fn header(response: &mut HttpResponseBuilder, quotas: &[Quota]) {
-    let text = field(quotas, Utc::now());
+pub(in crate::api) fn header(response: &mut HttpResponseBuilder, limits: &[Limit]) {
+    let text = field(limits, Utc::now());
     if let (false, Ok(value)) = (text.is_empty(), HeaderValue::from_str(&text)) {
         response.insert_header((HEADER, value));
     }
 }
 
-fn field(quotas: &[Quota], now: DateTime<Utc>) -> String {
+fn field(limits: &[Limit], now: DateTime<Utc>) -> String {
     let asking = |meter: &str| matches!(meter, "requests" | "tokens" | "cost_nano_usd");
-    let mut limited: Vec<_> = quotas
-        .iter()
-        .filter(|row| asking(&row.meter))
-        .filter_map(|row| Some((row, row.max_amount?)))
-        .collect();
-    limited.sort_by_key(|(row, limit)| {
-        let taken = i128::from(row.used) + i128::from(row.reserved);
-        let share = (taken * 1_000_000).checked_div(i128::from(*limit));
-        (row.scope == "tenant", Reverse(share.unwrap_or(i128::MAX)))
+    let mut limited: Vec<_> = limits.iter().filter(|limit| asking(&limit.meter)).collect();
+    limited.sort_by_key(|limit| {
+        let taken = i128::from(limit.used) + i128::from(limit.reserved);
+        let share = (taken * 1_000_000).checked_div(i128::from(limit.max_amount));
+        (limit.scope == "tenant", Reverse(share.unwrap_or(i128::MAX)))
     });
-    let item = |(row, limit): (&Quota, i64)| {
-        let Quota { scope, period, meter, .. } = row;
-        let [limit, used, held] = [limit, row.used, row.reserved].map(|n| n.clamp(-MOST, MOST));
-        let reset = row.period_end.map_or(0, |end| (end - now).num_seconds().max(0));
+    let item = |of: &Limit| {
+        let Limit { scope, period, meter, .. } = of;
+        let [limit, used, held] =
+            [of.max_amount, of.used, of.reserved].map(|n| n.clamp(-MOST, MOST));
+        let reset = of.resets_at.map_or(0, |end| (end - now).num_seconds().max(0));
         format!(
             "{scope};period={period};meter={meter};limit={limit};used={used};reserved={held};reset={reset}"
         )
@@ -143,23 +150,20 @@ mod tests {
     #[test]
     fn the_tightest_limit_of_each_scope_comes_first() {
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-        let row = |scope: &str, meter: &str, max_amount, used| Quota {
+        let row = |scope: &str, meter: &str, max_amount, used| Limit {
             scope: scope.into(),
             period: "day".into(),
             meter: meter.into(),
             max_amount,
-            hard: true,
             used,
             reserved: 1,
-            period_start: now,
-            period_end: Some(now + Duration::from_secs(90)),
+            resets_at: Some(now + Duration::from_secs(90)),
         };
         let rows = [
-            row("user", "requests", Some(10), 1),
-            row("user", "tokens", None, 900),
-            row("user", "cost_nano_usd", Some(i64::MAX), i64::MAX),
-            row("tenant", "requests", Some(0), 0),
-            row("tenant", "pages", Some(1), 1),
+            row("user", "requests", 10, 1),
+            row("user", "cost_nano_usd", i64::MAX, i64::MAX),
+            row("tenant", "requests", 0, 0),
+            row("tenant", "pages", 1, 1),
         ];
         assert_eq!(
             field(&rows, now),

@@ -9,6 +9,7 @@ mod pages;
 mod prices;
 mod quotas;
 mod rates;
+mod standing;
 mod turns;
 
 use crate::support::{Database, World, WorldOptions};
