@@ -74,11 +74,21 @@ pub(super) struct Ends {
     pub(super) cut: CancellationToken,
 }
 
+impl Ends {
+    /// Waits for one of them.
+    pub(super) async fn any(&self) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = self.cut.cancelled() => {}
+        }
+    }
+}
+
 /// Runs until the answer ended, one way or another; never fails.
 pub(super) async fn answer(
     parts: &ChatParts,
     order: &Order,
-    (opened, search): (&Opened, Option<Search>),
+    (opened, search, started): (&Opened, Option<Search>, Instant),
     log: &Arc<TurnLog>,
     ends: &Ends,
     steps: &Steps,
@@ -91,7 +101,7 @@ pub(super) async fn answer(
         passages: Vec::new(),
         embedding_tokens: 0,
         embedding_exact: true,
-        started: Instant::now(),
+        started,
         first_token: None,
     };
     let screen = || opened.rules.output(opened.billed_to);

@@ -37,7 +37,7 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
     let Start { order, reply, place, charge, near } = start;
     core.live.begin(order.turn);
     let began = Instant::now();
-    let (opened, search) = match open(&core, &order).await {
+    let (opened, mut search) = match open(&core, &order).await {
         Ok(opened) => opened,
         Err(not_opened) => {
             core.live.give_up(order.turn);
@@ -60,9 +60,11 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
     };
     drop(reply.send(Ok(accepted)));
     let steps = Steps::default();
+    let since = Instant::now();
+    Search::finish(&mut search, &ends).await;
     core.journal.add(order.ctx.tenant, &log, &steps);
     let turn = Arc::new((order, opened));
-    let work = work(Arc::clone(&core), Arc::clone(&turn), (search, ends), &log, &steps);
+    let work = work(Arc::clone(&core), Arc::clone(&turn), (search, since, ends), &log, &steps);
     let answered = core.tasks.on(&near, work).await;
     let (order, opened) = &*turn;
     let written = core.journal.take(order.turn);
@@ -99,14 +101,14 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
 fn work(
     core: Arc<Core>,
     turn: Arc<(Box<Order>, Opened)>,
-    (search, ends): (Option<Search>, Ends),
+    (search, since, ends): (Option<Search>, Instant, Ends),
     log: &Arc<TurnLog>,
     steps: &Steps,
 ) -> impl Future<Output = Answer> + Send + 'static {
     let (log, steps) = (Arc::clone(log), steps.clone());
     async move {
         let (order, opened) = &*turn;
-        answer(&core, order, (opened, search), &log, &ends, &steps).await
+        answer(&core, order, (opened, search, since), &log, &ends, &steps).await
     }
 }
 
