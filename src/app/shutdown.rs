@@ -2,7 +2,7 @@
 //!
 //! Readiness is off and new turns are refused at once; running turns finish within the drain
 //! timeout, or are ended as interrupted, saved and billed; then sockets close with 1012, jobs go
-//! back to the queue, and the listener stops.
+//! back to the queue, and the listener stops: not before, as turns stream on its threads.
 
 use super::build::Running;
 use std::future::Future;

@@ -1,5 +1,5 @@
-//! A turn from acceptance to its bill. It runs on the main runtime, for its session actor; whether a
-//! client is there makes no difference to it.
+//! A turn from acceptance to its bill. It is opened and settled on the main runtime, for its session actor, and
+//! streamed on that of its asker; whether a client is there makes no difference to it.
 
 use super::accepted::Accepted;
 use super::answer::{Answer, End, Ends, answer};
