@@ -69,7 +69,7 @@ impl Tasks {
         runtime: &Handle,
         future: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, tokio::task::JoinError> {
-        runtime.spawn(future).await
+        runtime.spawn(future.in_current_span()).await
     }
 
     /// Says when background loops should end.

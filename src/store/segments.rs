@@ -25,7 +25,8 @@ pub struct Run {
 }
 
 /// Writes what is new of several turns' logs; of those that `owner` runs, which are held until the end of the
-/// transaction. Written again, the later run, which can only be longer, takes its place.
+/// transaction. Of two runs from the same offset the longer one stays: what was given up because it took too long, and
+/// written again with more, may come later all the same.
 pub async fn append(
     mut conn: &Conn,
     tenant: TenantId,
@@ -40,7 +41,8 @@ pub async fn append(
          FROM unnest($2, $3, $4) run (turn_id, first_offset, parts)
          JOIN (SELECT id FROM turns WHERE tenant_id = $1 AND id = ANY($2) AND owner = $5 AND state = 'running'
                ORDER BY id FOR SHARE) held ON held.id = run.turn_id
-         ON CONFLICT (tenant_id, turn_id, first_offset) DO UPDATE SET parts = excluded.parts")
+         ON CONFLICT (tenant_id, turn_id, first_offset) DO UPDATE SET parts = excluded.parts
+           WHERE octet_length(turn_segments.parts) < octet_length(excluded.parts)")
     .bind::<Uuid, _>(tenant)
     .bind::<Array<Uuid>, _>(turns)
     .bind::<Array<Integer>, _>(offsets)

@@ -3,6 +3,8 @@
 use crate::support::{
     Database, Gate, Node, Provider, Script, Step, Stream, User, World, WorldOptions,
 };
+use docent::store::segments::{self, Run};
+use docent::types::NodeId;
 use serde_json::{Value, json};
 
 /// A person with a session, and the database and provider of a world that has ended: nobody but
@@ -33,6 +35,33 @@ pub async fn until_journaled(database: &Database, stream: &Stream, text: &str) {
         "SELECT count(*) AS n FROM turn_segments WHERE turn_id = '{turn}' AND parts LIKE '%{text}%'"
     );
     database.until(&sql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_late_shortens_no_log() {
+    let world = World::start().await;
+    let anna = world.user("anna@acme.test").await;
+    world.provider.next(Script::held(4, 2));
+    let mut stream = anna.stream(json!({"text": "How does one count?"})).await;
+    stream.until_text("w1").await;
+    let (tenant, turn) = (anna.tenant_id.parse().unwrap(), stream.turn().parse().unwrap());
+    let owner = world.database.texts("SELECT owner::text AS t FROM turns").await.remove(0);
+    let write = async |owner: NodeId, parts: &str| {
+        let run = Run { turn, first_offset: 1000, parts: parts.into() };
+        let tx = world.db().tenant(tenant).await.unwrap();
+        segments::append(&tx, tenant, owner, &[&run]).await.unwrap();
+        tx.commit().await.unwrap();
+        let kept = "SELECT parts AS t FROM turn_segments WHERE first_offset = 1000";
+        world.database.texts(kept).await.concat()
+    };
+    assert_eq!(write(NodeId::new(), "a node that was taken for dead").await, "");
+    let owner = owner.parse().unwrap();
+    assert_eq!(write(owner, "one").await, "one");
+    assert_eq!(write(owner, "one two").await, "one two");
+    assert_eq!(write(owner, "one").await, "one two", "given up, written again, and then it came");
+    world.database.run("DELETE FROM turn_segments WHERE first_offset = 1000").await;
+    world.provider.release();
+    stream.answer().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
