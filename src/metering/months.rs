@@ -73,6 +73,7 @@ async fn take_out(db: &Db, month: Month) -> Result<bool, DbError> {
     tx.batch_execute("SET LOCAL ROLE docent_ledger").await?;
     if !month.is_done(&mut tx).await? {
         tracing::info!(month = %month.month, "A month that is old enough has rows that still count: it stays");
+        tx.commit().await?; // the duty is free for others at once
         return Ok(false);
     }
     month.write_off(&mut tx).await?;
