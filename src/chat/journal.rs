@@ -122,11 +122,14 @@ impl Journal {
 impl Page {
     fn news(&self) -> Option<News> {
         let (parts, next) = self.log.lines_from(self.written);
+        if parts.is_empty() {
+            return None;
+        }
         let turn = self.log.turn();
         let first_offset = i32::try_from(self.written).unwrap_or(i32::MAX);
         let asked = self.steps.since(self.noted);
         let asked = asked.map(|(version, steps)| (version, Asked { turn, steps }));
-        (!parts.is_empty()).then_some(News { run: Run { turn, first_offset, parts }, next, asked })
+        Some(News { run: Run { turn, first_offset, parts }, next, asked })
     }
 }
 

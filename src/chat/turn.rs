@@ -37,7 +37,7 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
     let Start { order, reply, place, charge, near } = start;
     core.live.begin(order.turn);
     let began = Instant::now();
-    let (opened, mut search) = match open(&core, &order).await {
+    let (mut opened, mut search) = match open(&core, &order).await {
         Ok(opened) => opened,
         Err(not_opened) => {
             core.live.give_up(order.turn);
@@ -56,7 +56,7 @@ pub(super) async fn run(core: Arc<Core>, start: Start, ends: Ends) {
         turn: order.turn,
         conversation: order.conversation,
         log: Arc::clone(&log),
-        standing: Some(opened.standing.clone()),
+        standing: Some(std::mem::take(&mut opened.standing)),
     };
     drop(reply.send(Ok(accepted)));
     let steps = Steps::default();

@@ -53,14 +53,9 @@ impl Tx {
         statements: &str,
         all: impl AsyncFnOnce(&Conn) -> QueryResult<T>,
     ) -> Result<T, DbError> {
-        let mut tx = Self { conn: Some(conn), tasks };
-        let mut conn: &Conn = &tx;
-        let (begun, all, ended) = join!(
-            conn.batch_execute(statements),
-            all(&tx),
-            tx.end() // read after all others
-        );
-        tx.ended(begun.and(ended))?;
+        let with_end = async |conn: &Conn| join!(all(conn), end(conn));
+        let (mut tx, (all, ended)) = Self::begin_with(conn, tasks, statements, with_end).await?;
+        tx.ended(ended)?;
         Ok(all?)
     }
 
@@ -73,16 +68,9 @@ impl Tx {
         mut self,
         last: impl AsyncFnOnce(&Conn) -> QueryResult<T>,
     ) -> Result<T, DbError> {
-        let (last, ended) = join!(last(&self), self.end());
+        let (last, ended) = join!(last(&self), end(&self));
         self.ended(ended)?;
         Ok(last?)
-    }
-
-    /// Prepared like the others, and so waits with them for the connection's statements: what is sent as plain text
-    /// would overtake one that has to be prepared first.
-    async fn end(&self) -> QueryResult<()> {
-        let mut conn: &Conn = self;
-        sql("COMMIT").execute(&mut conn).await.map(drop)
     }
 
     fn ended(&mut self, ended: QueryResult<()>) -> QueryResult<()> {
@@ -101,6 +89,12 @@ impl Tx {
         self.conn = None; // back to the pool, nothing left to roll back
         Ok(())
     }
+}
+
+/// Prepared like the others, and so waits with them for the connection's statements: what is sent as plain text
+/// would overtake one that has to be prepared first.
+async fn end(mut conn: &Conn) -> QueryResult<()> {
+    sql("COMMIT").execute(&mut conn).await.map(drop)
 }
 
 impl Drop for Tx {
